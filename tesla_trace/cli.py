@@ -1,0 +1,189 @@
+"""The command line: `tesla_trace [--OPTION] +HANDLER[=VALUE] [-OPTION[=VALUE]] … PROGRAM [ARG …]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tesla_trace.report import Report, die
+
+if TYPE_CHECKING:
+    from tesla_trace.flow import Stack
+    from tesla_trace.front import FrontEnd
+    from tesla_trace.kernel.signals import Signals
+
+USAGE = 2
+"""Exit status for a command line that makes no sense."""
+
+NO_TRAP = 3
+"""Exit status where this machine does not let us trap system calls."""
+
+HELP = """\
+usage: tesla_trace [--log FILE] [--wait] [-d] +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM [ARG ...]
+       tesla_trace +HANDLER          what that handler does, and its options
+       tesla_trace --handlers        the handlers there are
+       tesla_trace --doctor          what this machine allows
+       tesla_trace --keygen FILE     make a key file for +crypt
+       tesla_trace --version
+
+Run PROGRAM with every TCP connection that it makes or accepts going through the handlers.
+The first handler named is nearest the program, the last nearest the network.
+
+  --log FILE   write our own messages to FILE, with the time, rather than to stderr
+  --wait       return only when every process is gone and every byte has been delivered
+  -d           log each call that crosses a handler
+  --           the program follows, whatever it is called
+
+for example:
+  tesla_trace +socks=proxy:1080 ./static-binary
+  tesla_trace +log +http=proxy:3128 wget http://example.org/
+"""
+
+
+@dataclass
+class Words:
+    """The command line, taken apart."""
+
+    handlers: list[str] = field(default_factory=list)
+    program: list[str] = field(default_factory=list)
+    log: str | None = None
+    wait: bool = False
+    debug: bool = False
+    action: str = ""
+    """What to do in place of running a program: the option's name."""
+    value: str = ""
+    """The action's value."""
+
+
+def take_apart(argv: Sequence[str]) -> Words:
+    """Tell our options, the handlers' words and the program apart.
+
+    Raises:
+        ValueError: an option of ours is wrong; the text is for the user.
+    """
+    words, rest = Words(), list(argv)
+    valued = {"--log", "--keygen"}
+    while rest:
+        word = rest[0]
+        name, equals, value = word.partition("=")
+        if word == "--":
+            words.program = rest[1:]
+            break
+        if word.startswith("+") or word.startswith("-") and words.handlers and word[1] != "-":
+            words.handlers.append(rest.pop(0))
+            continue
+        if not word.startswith("-") or word == "-":
+            words.program = rest
+            break
+        rest.pop(0)
+        if name in valued and not equals:
+            if not rest:
+                raise ValueError(f"{name}: a file name is missing")
+            value = rest.pop(0)
+        if name == "--log":
+            words.log = value
+        elif word == "--wait":
+            words.wait = True
+        elif word == "-d":
+            words.debug = True
+        elif word in ("--help", "-h", "--handlers", "--doctor", "--version") or name == "--keygen":
+            words.action, words.value = name.lstrip("-")[0:1] if word == "-h" else name[2:], value
+        else:
+            raise ValueError(f"{word}: no such option; tesla_trace --help lists them")
+    return words
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    try:
+        words = take_apart(sys.argv[1:])
+    except ValueError as wrong:
+        return die(str(wrong), USAGE)
+    if words.action:
+        return _act(words)
+    from tesla_trace.flow import Stack, UsageError, parse
+
+    try:
+        if not words.program and words.handlers and all("=" not in w for w in words.handlers):
+            return _explain(words.handlers)
+        named = parse(words.handlers)
+    except UsageError as wrong:
+        return die(str(wrong), USAGE)
+    if not words.program:
+        return die("no program given; tesla_trace --help says more", USAGE)
+    try:
+        report = Report(words.log)
+    except OSError as wrong:
+        return die(f"--log {words.log}: {wrong.strerror}", USAGE)
+    _run(words, Stack(named, probed=words.debug), report)
+
+
+def _run(words: Words, stack: Stack, report: Report) -> None:
+    from tesla_trace import front
+    from tesla_trace.kernel.spawn import ExecError, FilterError
+    from tesla_trace.supervisor import Supervisor
+
+    def supervise(end: FrontEnd, signals: Signals) -> int:
+        try:
+            supervisor = Supervisor(
+                words.program, stack, report, signals, end, stay=words.wait
+            )
+        except ExecError as wrong:
+            report.write(str(wrong))
+            return wrong.status
+        except FilterError as wrong:
+            from tesla_trace.doctor import why_no_filter
+
+            report.write(why_no_filter(wrong.errno))
+            return NO_TRAP
+        supervisor.run()
+        return 0
+
+    front.run(supervise)
+
+
+def _explain(handlers: Sequence[str]) -> None:
+    from tesla_trace.flow import installed, usage
+
+    for word in handlers:
+        if word.startswith("+"):
+            try:
+                print(usage(installed()[word[1:]]))
+            except KeyError:
+                from tesla_trace.flow import parse
+
+                parse([word])
+
+
+def _act(words: Words) -> None:
+    match words.action:
+        case "help" | "h":
+            print(HELP, end="")
+        case "version":
+            from tesla_trace import __version__
+
+            print(f"tesla_trace {__version__}")
+        case "handlers":
+            from tesla_trace.tables import handlers
+
+            handlers()
+        case "doctor":
+            from tesla_trace.doctor import main as doctor
+
+            sys.exit(doctor())
+        case "keygen":
+            from pathlib import Path
+
+            from tesla_trace.keygen import keygen
+
+            try:
+                keygen(Path(words.value))
+            except OSError as wrong:
+                die(f"--keygen {words.value}: {os.strerror(wrong.errno or 0)}", USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The flow graph: what a handler is, and how handlers are joined.  No I/O here."""
+
+from tesla_trace.address import Address, is_loopback, numeric, shown
+from tesla_trace.flow.clock import Clock, Timer
+from tesla_trace.flow.delayed import Delayed
+from tesla_trace.flow.errors import failure, reason
+from tesla_trace.flow.flow import Flow
+from tesla_trace.flow.handler import NOBODY, Context, FlowHandler, Plumb
+from tesla_trace.flow.installed import installed
+from tesla_trace.flow.kinds import ADDRESS, RATE, SECONDS, SIZE, TEXT, Kind, choice, whole
+from tesla_trace.flow.options import UsageError, flag, option, optional, parse, usage
+from tesla_trace.flow.proxied import Proxied, ProxyOptions
+from tesla_trace.flow.reader import Parser, Reader
+from tesla_trace.flow.secret import SECRET
+from tesla_trace.flow.stack import Named, Stack
+from tesla_trace.flow.switch import Switch
+from tesla_trace.flow.transform import Transform
+from tesla_trace.flow.tunnel import Tunnel
+
+__all__ = [
+    "ADDRESS",
+    "NOBODY",
+    "RATE",
+    "SECONDS",
+    "SECRET",
+    "SIZE",
+    "TEXT",
+    "Address",
+    "Clock",
+    "Context",
+    "Delayed",
+    "Flow",
+    "FlowHandler",
+    "Kind",
+    "Named",
+    "Parser",
+    "Plumb",
+    "Proxied",
+    "ProxyOptions",
+    "Reader",
+    "Stack",
+    "Switch",
+    "Timer",
+    "Transform",
+    "Tunnel",
+    "UsageError",
+    "choice",
+    "failure",
+    "flag",
+    "installed",
+    "is_loopback",
+    "numeric",
+    "option",
+    "optional",
+    "parse",
+    "reason",
+    "shown",
+    "usage",
+    "whole",
+]

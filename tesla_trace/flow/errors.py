@@ -1,0 +1,28 @@
+"""One kind of error: OSError, with the errno that the program is to see."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+
+def failure(number: int, why: str) -> OSError:
+    """The OSError for `number`; `why` goes to the log, not to the program."""
+    return OSError(number, f"{os.strerror(number)}: {why}")
+
+
+def reason(error: OSError) -> str:
+    """Why `failure` made it; empty for an error that came from the kernel as it is."""
+    plain = os.strerror(error.errno or 0)
+    return (error.strerror or "").removeprefix(plain).removeprefix(": ")
+
+
+def put_off(call: Callable[[], object]) -> Callable[[], None]:
+    """`call`, for when nobody is left to be told that it cannot be done."""
+
+    def done_late() -> None:
+        with contextlib.suppress(OSError):
+            call()
+
+    return done_late

@@ -1,0 +1,42 @@
+"""What all handlers of one flow may know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tesla_trace.address import Address
+
+
+def _unheard(line: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass
+class Flow:
+    """One connection, as the program sees it."""
+
+    number: int = 0
+    """Counted from 1, in the order of birth."""
+    pid: int = 0
+    """The process that connected, listened or accepted."""
+    program: str = ""
+    """That process's name, as `ps -o comm` shows it."""
+    accepted: bool = False
+    """Whether it came in from the network; otherwise the program opened it."""
+    target: Address | None = None
+    """What the program asked to be connected to; of an accepted flow, its peer."""
+    write: Callable[[str], None] = field(default=_unheard)
+    """Write one line to the log, just as it is: for lines that a machine is to read."""
+
+    def log(self, line: str) -> None:
+        """Write `line` to the log behind the name of the flow."""
+        self.write(f"{self}: {line}")
+
+    def __str__(self) -> str:
+        """How lines of the log name it: `3 curl[4711]`.
+
+        A process chooses its name, so what would break a line or move the cursor is left out.
+        """
+        program = "".join(letter if letter.isprintable() else "?" for letter in self.program)
+        return f"{self.number} {program}[{self.pid}]"

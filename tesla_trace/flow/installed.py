@@ -1,0 +1,87 @@
+"""The handlers there are: our own, other packages', and any class by its full name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator, Mapping
+
+from tesla_trace.flow.handler import FlowHandler
+
+GROUP = "tesla_trace.handlers"
+"""The entry-point group in which another package names its handlers, and our own package."""
+
+
+class Installed(Mapping[str, type[FlowHandler]]):
+    """Handlers by name; each is imported when it is asked for, and not before.
+
+    A name is that of a file in `tesla_trace.handlers`, of an entry point in the group of the same
+    name, or `package.module:Class`.
+    """
+
+    def __init__(self) -> None:
+        package = importlib.import_module(GROUP)
+        self._ours = [module.name for module in pkgutil.iter_modules(package.__path__)]
+        self._found: dict[str, type[FlowHandler]] = {}
+
+    def __getitem__(self, name: str) -> type[FlowHandler]:
+        """The handler called `name`.
+
+        Raises:
+            KeyError: there is none; perhaps saying why.
+        """
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, without importing what they stand for."""
+        yield from self._ours
+        yield from (name for name in self._theirs() if name not in self._ours)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return sum(1 for _ in self)
+
+    def _find(self, name: str) -> type[FlowHandler]:
+        if name in self._ours:
+            return _only_handler(f"{GROUP}.{name}")
+        place = name if ":" in name else self._theirs().get(name)
+        if place is None:
+            raise KeyError(name)
+        module, _, attribute = place.partition(":")
+        try:
+            handler = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError, TypeError) as wrong:
+            # ValueError and TypeError are what importlib has against `:Class` and `.module:Class`.
+            raise KeyError(f"{wrong}") from wrong
+        if not (inspect.isclass(handler) and issubclass(handler, FlowHandler)):
+            raise KeyError(f"{place} is not a FlowHandler")
+        return handler
+
+    @staticmethod
+    def _theirs() -> dict[str, str]:
+        from importlib.metadata import entry_points  # slow, and seldom wanted
+
+        return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+
+
+def _only_handler(module: str) -> type[FlowHandler]:
+    """The handler that a file of ours defines: one file, one service."""
+    (handler,) = (
+        thing
+        for _, thing in inspect.getmembers(importlib.import_module(module), inspect.isclass)
+        if issubclass(thing, FlowHandler) and thing.__module__ == module
+    )
+    return handler
+
+
+_installed: Installed | None = None
+
+
+def installed() -> Installed:
+    """Every handler that can be named, by name."""
+    global _installed
+    _installed = _installed or Installed()
+    return _installed

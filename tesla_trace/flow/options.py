@@ -1,0 +1,163 @@
+"""Handler options: declared in a dataclass per handler, given as command-line words.
+
+    +shape -out=1MB +crypt -key=our.pem
+
+A word with a plus names a handler; the first is nearest the program.  The words with a minus
+after it are its options: `-name=value`, or `-name` for a flag.  `+socks=HOST:PORT` is short for
+giving the first option of socks.  What must hold between options is checked by the dataclass's
+`__post_init__`, with a ValueError for the user to read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from tesla_trace.flow.handler import FlowHandler
+from tesla_trace.flow.installed import installed
+from tesla_trace.flow.kinds import Kind
+from tesla_trace.flow.stack import Named
+
+T = TypeVar("T")
+
+
+class UsageError(Exception):
+    """The words make no sense; the text, one line, is for the user."""
+
+
+# ---- declaring ----
+
+
+def option(kind: Kind[T], default: str | None = None, *, help: str) -> T:
+    """Declare an option of `kind`; without a default, written as a user would, it must be given."""
+    about = {"kind": kind, "help": help, "default": default}
+    value = dataclasses.MISSING if default is None else kind.read(default)
+    return cast(T, dataclasses.field(default=value, metadata=about))
+
+
+def optional(kind: Kind[T], *, help: str) -> T | None:
+    """Declare an option of `kind` that may be left out, and is None then."""
+    about = {"kind": kind, "help": help, "default": ""}
+    return cast("T | None", dataclasses.field(default=None, metadata=about))
+
+
+def flag(*, help: str) -> bool:
+    """Declare an option that is on when it is named."""
+    return dataclasses.field(default=False, metadata={"help": help})
+
+
+# ---- reading ----
+
+
+def parse(
+    words: Iterable[str], handlers: Mapping[str, type[FlowHandler]] | None = None
+) -> list[Named]:
+    """Read words as above into handlers' names and options, in the order given.
+
+    Args:
+        handlers: those to choose from; by default all that are installed.
+
+    Raises:
+        UsageError: naming the handler, the option, what was given and what is accepted.
+    """
+    handlers = installed() if handlers is None else handlers
+    stack: list[tuple[type[FlowHandler], dict[str, Any]]] = []
+    names: list[str] = []
+    for word in words:
+        name, equals, value = word[1:].partition("=")
+        if word.startswith("+"):
+            stack.append((_named(name, handlers), {}))
+            names.append(name)
+            if equals:
+                _set(*stack[-1], None, value, word)
+        elif not word.startswith("-"):
+            raise UsageError(f"{word}: neither +HANDLER nor -OPTION")
+        elif not stack:
+            raise UsageError(f"{word}: no +HANDLER before it")
+        else:
+            _set(*stack[-1], name, value if equals else None, word)
+    return [(name, _complete(*each)) for name, each in zip(names, stack, strict=True)]
+
+
+def _named(name: str, handlers: Mapping[str, type[FlowHandler]]) -> type[FlowHandler]:
+    try:
+        return handlers[name]
+    except KeyError as wrong:
+        (why,) = wrong.args
+        there = "there are " + " ".join(f"+{each}" for each in handlers)
+        raise UsageError(f"+{name}: no such handler; {there if why == name else why}") from None
+
+
+def _set(
+    handler: type[FlowHandler],
+    values: dict[str, Any],
+    name: str | None,
+    given: str | None,
+    word: str,
+) -> None:
+    """Put one option into `values`; `name` None is the first there is."""
+    fields = {_word(field): field for field in dataclasses.fields(handler.Options)}
+    place = word if name is None else f"+{handler.name} {word}"
+    name = next(iter(fields), None) if name is None else name
+    if name is None or name not in fields:
+        takes = " ".join(map(_form, fields.values())) or "no options"
+        raise UsageError(f"{place}: no such option; +{handler.name} takes {takes}")
+    field = fields[name]
+    kind: Kind[Any] | None = field.metadata.get("kind")
+    if field.name in values:
+        raise UsageError(f"{place}: -{name} was given before")
+    if kind is None:
+        if given is not None:
+            raise UsageError(f"{place}: -{name} takes no value")
+        values[field.name] = True
+        return
+    if given is None:
+        raise UsageError(f"{place}: a value is missing; {_form(field)} takes {kind.accepts}")
+    try:
+        values[field.name] = kind.read(given)
+    except ValueError as wrong:
+        why = f" ({wrong})" if str(wrong) else ""
+        raise UsageError(f"{place}: {given!r} is not {kind.accepts}{why}") from None
+
+
+def _complete(handler: type[FlowHandler], values: dict[str, Any]) -> Any:
+    for field in dataclasses.fields(handler.Options):
+        if field.default is dataclasses.MISSING and field.name not in values:
+            accepts = field.metadata["kind"].accepts
+            raise UsageError(f"+{handler.name}: {_form(field)} is missing; it takes {accepts}")
+    try:
+        return handler.Options(**values)
+    except ValueError as wrong:
+        raise UsageError(f"+{handler.name}: {wrong}") from None
+
+
+# ---- telling ----
+
+
+def usage(handler: type[FlowHandler]) -> str:
+    """What the handler does and what its options mean, from its docstring and their help."""
+    about = inspect.getdoc(handler) or ""
+    lines = [f"+{handler.name}", *(f"    {line}".rstrip() for line in about.splitlines())]
+    fields = dataclasses.fields(handler.Options)
+    width = max([16, *(len(_form(field)) for field in fields)])
+    for field in fields:
+        kind: Kind[Any] | None = field.metadata.get("kind")
+        text = str(field.metadata["help"])
+        if kind is not None:
+            default = field.metadata["default"]
+            text += f": {kind.accepts}; "
+            text += "must be given" if default is None else f"default {default or 'none'}"
+        lines.append(f"  {_form(field):<{width}}  {text}")
+    return "\n".join(lines)
+
+
+def _word(field: dataclasses.Field[Any]) -> str:
+    """The field's name as a word: `in_` is `in`, for `in` cannot be a name in Python."""
+    return field.name.rstrip("_").replace("_", "-")
+
+
+def _form(field: dataclasses.Field[Any]) -> str:
+    kind: Kind[Any] | None = field.metadata.get("kind")
+    return f"-{_word(field)}" + (f"={kind.metavar}" if kind else "")

@@ -1,0 +1,68 @@
+"""Tunnels whose middleman is a proxy that the user names, perhaps with a password."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tesla_trace.address import Address, numeric
+from tesla_trace.flow.errors import failure
+from tesla_trace.flow.handler import Context
+from tesla_trace.flow.kinds import ADDRESS, NAME, SECONDS, TEXT
+from tesla_trace.flow.options import flag, option, optional
+from tesla_trace.flow.secret import SECRET
+from tesla_trace.flow.tunnel import Tunnel
+
+
+@dataclass(frozen=True)
+class ProxyOptions:
+    """What every kind of proxy takes; a subclass adds to it."""
+
+    proxy: Address = option(ADDRESS, help="the proxy")
+    user: str = option(TEXT, "", help="the name to give the proxy")
+    password_file: str | None = optional(SECRET, help="the password to give the proxy, unencrypted")
+    timeout: float = option(SECONDS, "30s", help="how long the proxy may take to open the way")
+    loopback: bool = flag(
+        help="through the proxy to loopback destinations too; without it they are reached directly"
+    )
+
+    def __post_init__(self) -> None:
+        """Check what must hold between options; ValueError if it does not."""
+        if self.password_file is not None and not self.user:
+            raise ValueError("-password-file is of no use without -user")
+
+    @property
+    def login(self) -> tuple[bytes, bytes]:
+        """User and password as they are sent: in UTF-8, or as they were typed if they are not."""
+        return _sent(self.user), _sent(self.password_file or "")
+
+
+class Proxied(Tunnel):
+    """Say how to ask the proxy, with `ask_for`; the rest is here."""
+
+    Options: ClassVar[type] = ProxyOptions
+    options: ProxyOptions
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self.timeout = self.options.timeout
+
+    def connect(self, address: Address) -> None:
+        """Connect to the proxy, unless it could not be told of `address`."""
+        # Names go into the words said to the proxy, where a stray byte would say something else.
+        if numeric(address[0]) is None and not NAME.fullmatch(address[0]):
+            raise failure(errno.EINVAL, f"{address[0]!r} cannot be the name of a host")
+        super().connect(address)
+
+    def middleman(self) -> Address:
+        """The proxy."""
+        return self.options.proxy
+
+    def direct(self, target: Address) -> bool:
+        """Loopback, unless the user wants that through the proxy too."""
+        return not self.options.loopback and super().direct(target)
+
+
+def _sent(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

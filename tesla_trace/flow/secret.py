@@ -1,0 +1,28 @@
+"""Values that do not belong on a command line, where every user can read them (ps)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tesla_trace.flow.kinds import Kind
+
+
+def _secret(given: str) -> str:
+    scheme, colon, name = given.partition(":")
+    if scheme == "env" and colon:
+        if name not in os.environ:
+            raise ValueError(f"the environment has no {name}")
+        return os.environ[name]
+    try:
+        # Not splitlines: a password may hold what Unicode counts as an end of line.
+        first, _, _ = Path(given).read_text(encoding="utf-8").partition("\n")
+    except OSError as wrong:
+        raise ValueError(wrong.strerror) from wrong
+    except UnicodeDecodeError as wrong:
+        raise ValueError("it is not text") from wrong
+    return first
+
+
+SECRET = Kind("FILE", "a file whose first line it is, or env:NAME for the environment", _secret)
+"""A password."""

@@ -1,0 +1,87 @@
+"""The handlers named on the command line, and the graph of one flow through them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tesla_trace.flow.clock import Clock
+from tesla_trace.flow.errors import failure
+from tesla_trace.flow.flow import Flow
+from tesla_trace.flow.handler import Context, FlowHandler, Plumb
+from tesla_trace.flow.installed import installed
+from tesla_trace.flow.probe import Probe
+
+Named = tuple[str, Any]
+"""A handler's name and an instance of its `Options`."""
+
+
+@dataclass
+class _Layer:
+    handler: type[FlowHandler]
+    options: Any
+    shared: dict[str, Any] = field(default_factory=dict)
+
+
+class Stack:
+    """The handlers that every flow goes through, the first nearest the program.
+
+    Args:
+        handlers: those that names stand for; by default all that are installed.
+        probed: put a `Probe` above each handler and at the bottom.
+    """
+
+    def __init__(
+        self,
+        named: Sequence[Named],
+        handlers: Mapping[str, type[FlowHandler]] | None = None,
+        *,
+        probed: bool = False,
+    ) -> None:
+        handlers = installed() if handlers is None else handlers
+        self._layers: list[_Layer] = []
+        for name, options in named:
+            if probed:
+                self._layers.append(_Layer(Probe, name))
+            self._layers.append(_Layer(handlers[name], options))
+        if probed:
+            self._layers.append(_Layer(Probe, "network"))
+
+    def plumber(self, clock: Clock, bottom: Plumb, flow: Flow | None = None) -> Plumb:
+        """How to open one flow through all of the handlers.
+
+        An accepted flow needs no more: `accept` goes down to the bottom, and each handler on the
+        way back up builds one like itself on what was built below (`FlowHandler.accept`).
+
+        Args:
+            bottom: opens a flow of the network itself.
+        """
+        flow = Flow() if flow is None else flow
+        plumb = bottom
+        for layer in reversed(self._layers):
+            plumb = partial(_open, layer, clock, flow, plumb)
+        return plumb
+
+    def serves(self, type: int) -> bool:
+        """Whether flows of this socket type go through the handlers."""
+        return all(type in layer.handler.types for layer in self._layers)
+
+    def refuses(self, type: int) -> bool:
+        """Whether sockets of this type are not to be had, rather than left to the kernel."""
+        return any(
+            layer.handler.exclusive and type not in layer.handler.types for layer in self._layers
+        )
+
+
+def _open(
+    layer: _Layer, clock: Clock, flow: Flow, plumb: Plumb, domain: int, type: int
+) -> FlowHandler:
+    handler = layer.handler
+    if type not in handler.types:
+        raise failure(errno.EPROTONOSUPPORT, f"+{handler.name} cannot serve this type of socket")
+    return handler(
+        Context(domain, type, clock, layer.options, plumb, flow=flow, shared=layer.shared)
+    )

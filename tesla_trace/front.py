@@ -1,0 +1,117 @@
+"""The process that the shell started: it stops, goes on and ends as the program does.
+
+Facts of job control (setpgid(2), credentials(7)), and what they mean for us: Ctrl-Z stops a whole
+process group, and what it stops must not be the flows of the program.  So the program is in the
+front's group, which is the job that the shell knows, and the supervisor is in one of its own.  What
+the terminal sends reaches the program by itself; what a process sends to the front is passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+from tesla_trace.kernel.signals import Signals, take
+
+WORD = struct.Struct("=ii")
+"""One message of the channel: what, and a number."""
+
+EXITED, STOPPED, SIGNALLED = range(3)
+"""From the supervisor: the program's wait status, the signal that stopped it.  To it: a signal."""
+
+LOST = 125
+"""Our exit status where the supervisor died: as env(1) and timeout(1) when they fail themselves."""
+
+
+class FrontEnd(NamedTuple):
+    """What the supervisor knows of the front."""
+
+    channel: socket.socket
+    group: int
+
+
+def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
+    """Fork the supervisor, and be the front.
+
+    Args:
+        supervise: what the supervisor does; its result is the exit status where the program never
+            ran.
+    """
+    signals = Signals()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    group = os.getpgid(0)
+    pid = os.fork()
+    if pid == 0:
+        status = LOST
+        try:
+            ours.close()
+            os.setpgid(0, 0)
+            status = supervise(FrontEnd(theirs, group), signals)
+        finally:
+            os._exit(status)
+    theirs.close()
+    _Front(pid, ours, signals).run()
+
+
+class _Front:
+    def __init__(self, supervisor: int, channel: socket.socket, signals: Signals) -> None:
+        self._supervisor = supervisor
+        self._channel = channel
+        self._signals = signals
+
+    def run(self) -> NoReturn:
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._signals, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._channel.fileno():
+                    self._told()
+                else:
+                    self._signalled()
+
+    def _told(self) -> None:
+        word = self._channel.recv(WORD.size)
+        if not word:
+            self._lost()
+        what, value = WORD.unpack(word)
+        if what == STOPPED:
+            take(value)
+        elif os.WIFSIGNALED(value):
+            # One core file is enough, and it is the program's.
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            take(os.WTERMSIG(value))
+            os._exit(128 + os.WTERMSIG(value))
+        else:
+            os._exit(os.WEXITSTATUS(value))
+
+    def _signalled(self) -> None:
+        for arrived in self._signals.read():
+            if arrived.number == signal.SIGCHLD:
+                continue  # the end of the channel tells
+            if arrived.sent or arrived.number == signal.SIGCONT:
+                try:
+                    self._channel.send(WORD.pack(SIGNALLED, arrived.number))
+                except OSError:
+                    self._lost()
+
+    def _lost(self) -> NoReturn:
+        """The supervisor has ended before the program was said to."""
+        _, status = os.waitpid(self._supervisor, 0)
+        if os.WIFSIGNALED(status):
+            print(
+                f"tesla_trace: the supervisor was killed by signal {os.WTERMSIG(status)};"
+                " the program cannot go on",
+                file=sys.stderr,
+            )
+            os._exit(LOST)
+        os._exit(os.WEXITSTATUS(status))

@@ -1,0 +1,320 @@
+"""The handler at the bottom of every graph: the network's end, a socket of the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING
+
+from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, numeric
+from tesla_trace.io.graph import Graph
+from tesla_trace.io.loop import READ, WRITE
+
+if TYPE_CHECKING:
+    from tesla_trace.io.network import Network
+
+PIECE = 64 * 1024
+"""Bytes read at a time."""
+
+FULL = 256 * 1024
+"""Bytes waiting to be sent when we ask for a stop; half of it ends the stop."""
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: close resets the connection (socket(7))."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Bottom(FlowHandler):
+    """One socket of the kernel.
+
+    Args:
+        real: the socket, if it is there already.
+    """
+
+    name = "network"
+
+    def __init__(
+        self, ctx: Context, graph: Graph, network: Network, real: socket.socket | None = None
+    ) -> None:
+        super().__init__(ctx, plumb=False)
+        self._network = network
+        self.graph = graph
+        self.real = real or socket.socket(ctx.domain, ctx.type)
+        self.settings: list[tuple[int, int, bytes]] = []
+        """The options set so far, in case that another socket must take this one's place."""
+        self.bound: Address | None = None
+        self.moved = 0
+        """Bytes that have passed, both ways."""
+        self._repeating = False
+        self._ready()
+        self._others: list[Address] = []
+        self._connecting = self._listening = self._ended = False
+        self._may = True
+        self._room = Switch(lambda may: self.upstream.may_write(self, may))
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._shut = self._lost = False
+        self._error: OSError | None = None
+        graph.bottoms.append(self)
+        network.open.add(self)
+
+    def repeat(self, top: FlowHandler) -> None:
+        """Say to the handlers above, which were not there then, what has been set so far."""
+        self._repeating = True
+        try:
+            if self.bound is not None:
+                top.bind(self.bound)
+            for level, option, value in self.settings:
+                top.setsockopt(level, option, value)
+        finally:
+            self._repeating = False
+
+    def start(self) -> None:
+        """Begin to read: the connection is there already."""
+        self._watch.want(READ, self._may)
+
+    # ---- control ----
+
+    def connect(self, address: Address) -> None:
+        """Connect to a number, or to what a name stands for, the first address that answers."""
+        if numeric(address[0]) is not None:
+            return self._connect(address)
+        self._network.resolver.look_up(
+            address[0], address[1], lambda found: self.graph.run(lambda: self._looked_up(found))
+        )
+
+    def bind(self, address: Address) -> None:
+        """Choose the local address, once."""
+        if not self._repeating:
+            self.real.bind(address)
+            self.bound = address
+
+    def listen(self, backlog: int) -> None:
+        """Listen, or change the backlog."""
+        self.real.listen(backlog)
+        self._listening = True
+        self._watch.want(READ, self._may)
+
+    def accept(self) -> tuple[FlowHandler, Address]:
+        """Take a connection that waits."""
+        real, peer = self.real.accept()
+        return self._network.accepted(self.ctx, real, peer), peer
+
+    def shutdown(self, read: bool, write: bool) -> None:
+        """End a direction, the way out after all that was written."""
+        if read:
+            self.real.shutdown(socket.SHUT_RD)
+        if write and not self._shut:
+            if not self._queue:
+                self.real.shutdown(socket.SHUT_WR)
+            self._shut = True
+
+    def close(self) -> None:
+        """Close, after all that was written."""
+        if self._give_up():
+            self._watch.want(READ, False)
+            if not self._queue:
+                self._let_go()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._give_up()
+        if self in self._network.open:
+            self.real.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._let_go()
+
+    def getsockname(self) -> Address:
+        """Our own address."""
+        name: Address = self.real.getsockname()
+        return name
+
+    def getpeername(self) -> Address:
+        """The peer's address."""
+        name: Address = self.real.getpeername()
+        return name
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """The value as the kernel gives it for `size` bytes of room (not Python's 1024)."""
+        room, length = ctypes.create_string_buffer(max(size, 1)), ctypes.c_uint(size)
+        if _libc.getsockopt(self.real.fileno(), level, option, room, ctypes.byref(length)):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return room.raw[: length.value]
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        """Set an option, and remember it for a socket that takes this one's place."""
+        if not self._repeating:
+            self.real.setsockopt(level, option, value)
+            self.settings.append((level, option, value))
+
+    # ---- data ----
+
+    def write(self, data: bytes, to: Address | None = None) -> bool:
+        """Send at once what the kernel takes, and the rest when it does."""
+        if self._shut or self._lost:
+            return False
+        if not self._queue:
+            sent = self._send(data)
+            if sent == len(data):
+                return True
+            if self._lost:
+                return False
+            data = data[sent:]
+        self._queue.append(data)
+        self._queued += len(data)
+        self._watch.want(WRITE, True)
+        if self._queued > FULL:
+            self.later(lambda: self._room.say(self._queued <= FULL))
+        return True
+
+    def may_avail(self, may: bool) -> None:
+        """Read, or leave it with the kernel, which stops the peer; of a listener, accept or not."""
+        self._may = may
+        if not self._connecting and not self._ended and not self.closed:
+            self._watch.want(READ, may)
+
+    # ---- what the loop tells ----
+
+    def _readable(self) -> None:
+        if self._listening:
+            return self.upstream.accept_ready(self)
+        try:
+            data = self.real.recv(PIECE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            return self._end(error)
+        if not data:
+            return self._end(self._error)
+        self.moved += len(data)
+        if not self.upstream.avail(self, data) and not self.closed:
+            self.may_avail(False)
+
+    def _writable(self) -> None:
+        if self._connecting:
+            return self._answered()
+        while self._queue:
+            data = self._queue[0]
+            sent = self._send(data)
+            self._queued -= sent
+            if self._lost:
+                break
+            if sent < len(data):
+                self._queue[0] = data[sent:]
+                break
+            self._queue.popleft()
+        if not self._queue:
+            self._watch.want(WRITE, False)
+            if self._shut and not self._lost:
+                self.real.shutdown(socket.SHUT_WR)
+            if self.closed:
+                return self._let_go()
+        if self._queued <= FULL // 2 or self._lost:
+            self._room.say(True)
+
+    def _hung_up(self) -> None:
+        """The connection is reset or over both ways; read what there is, if we may."""
+        number = self.real.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._error = OSError(number, os.strerror(number))
+        if self._ended and self._error is not None:
+            self._lost = True
+            self.upstream.ended(self, self._error)
+
+    def _send(self, data: bytes) -> int:
+        try:
+            sent = self.real.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            # What the peer sent before is still to be read; `_end` tells of this after it.
+            self._error = error
+            self._lost = True
+            self._queue.clear()
+            if self._ended:
+                self.later(lambda: self.upstream.ended(self, error))
+            return 0
+        self.moved += sent
+        return sent
+
+    def _end(self, error: OSError | None) -> None:
+        self._ended = True
+        self._lost = self._lost or error is not None
+        self._watch.want(READ, False)
+        self._watch.expect_hangup()
+        self.upstream.ended(self, error)
+
+    # ---- connecting ----
+
+    def _looked_up(self, found: list[Address] | OSError) -> None:
+        if self.closed:
+            return
+        if isinstance(found, OSError):
+            return self.upstream.connected(self, found)
+        self._others = found
+        self._next_address()
+
+    def _next_address(self) -> None:
+        while True:
+            try:
+                return self._connect(self._others.pop(0))
+            except OSError as error:
+                if not self._others:
+                    return self.upstream.connected(self, error)
+
+    def _connect(self, address: Address) -> None:
+        host = numeric(address[0])
+        if host is not None and host.version == 4 and self.real.family == socket.AF_INET6:
+            if ":" not in address[0]:
+                address = (f"::ffff:{host}", address[1], 0, 0)
+        elif ":" in address[0] and self.real.family == socket.AF_INET:
+            if host is not None and host.version == 4:
+                address = (str(host), address[1])
+            else:
+                self._replace(socket.AF_INET6)
+        number = self.real.connect_ex(address)
+        if number not in (0, errno.EINPROGRESS):
+            raise OSError(number, os.strerror(number))
+        self._connecting = True
+        self._watch.want(WRITE, True)
+
+    def _answered(self) -> None:
+        number = self.real.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._connecting = False
+        self._watch.want(WRITE, False)
+        if number and self._others:
+            self._replace(self.real.family)
+            return self._next_address()
+        if number:
+            return self.upstream.connected(self, OSError(number, os.strerror(number)))
+        self._watch.want(READ, self._may)
+        self.upstream.connected(self)
+
+    def _replace(self, domain: int) -> None:
+        """Put a socket of `domain` in place of ours, with the same options where they apply."""
+        if self.bound is not None:
+            raise failure(errno.EAFNOSUPPORT, "bound to an address of another family")
+        self._watch.close()
+        self.real.close()
+        self.real = socket.socket(domain, self.ctx.type)
+        self._ready()
+        for level, option, value in self.settings:
+            if level in (socket.SOL_SOCKET, socket.IPPROTO_TCP) or domain == self.ctx.domain:
+                self.real.setsockopt(level, option, value)
+
+    def _ready(self) -> None:
+        self.real.setblocking(False)
+        self._watch = self.graph.loop.watch(self.real.fileno())
+        self.graph.serve(self._watch, self._readable, self._writable, self._hung_up)
+
+    def _let_go(self) -> None:
+        self._queue.clear()
+        self._watch.close()
+        self.real.close()
+        self.graph.bottoms.remove(self)
+        self._network.forget(self)

@@ -1,0 +1,72 @@
+"""One flow's graph of handlers, held together: its clock, its ends, and what happens if one fails.
+
+An exception out of a handler ends that flow only.  So whatever calls into the handlers of a flow,
+be it a descriptor, a timer or the program, does it through the flow's `Graph`.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tesla_trace.flow import Flow, failure
+from tesla_trace.io.loop import Alarm, Loop, Watch
+
+if TYPE_CHECKING:
+    from tesla_trace.io.bottom import Bottom
+    from tesla_trace.io.top import Top
+
+Call = Callable[[], object]
+
+
+class Graph:
+    """The `flow.Clock` of all handlers of a flow, and their guard."""
+
+    def __init__(self, loop: Loop, flow: Flow) -> None:
+        self.loop = loop
+        self.flow = flow
+        self.top: Top | None = None
+        self.bottoms: list[Bottom] = []
+        self._crashed = False
+
+    def now(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+        return self.loop.now()
+
+    def at(self, when: float, call: Call) -> Alarm:
+        """Call `call` once, on the first turn of the loop after this one with `now() >= when`."""
+        return self.loop.at(when, partial(self.run, call))
+
+    def serve(self, watch: Watch, readable: Call, writable: Call, hung_up: Call) -> None:
+        """Let a descriptor of the flow call these from now on."""
+        run = self.run
+        watch.call(partial(run, readable), partial(run, writable), partial(run, hung_up))
+
+    def run(self, call: Call) -> None:
+        """Do `call`, which may reach the handlers; if one of them fails, end the flow."""
+        try:
+            call()
+        except Exception as wrong:
+            self.crash(wrong)
+
+    def crash(self, wrong: Exception) -> OSError:
+        """End the flow because a handler raised `wrong`, and say so once.
+
+        Returns:
+            What a call of the program that is under way fails with.
+        """
+        error = failure(errno.ECONNABORTED, "a handler failed")
+        if self._crashed:
+            return error
+        self._crashed = True
+        self.flow.log("a handler failed, and the flow with it")
+        for line in "".join(traceback.format_exception(wrong)).splitlines():
+            self.flow.log(f"  {line}")
+        if self.top is not None:
+            self.top.lose(error)
+        for bottom in list(self.bottoms):
+            bottom.abort()
+        return error

@@ -1,0 +1,80 @@
+"""All the sockets that we have open to the network."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from tesla_trace.flow import Address, Context, Flow
+from tesla_trace.io.bottom import Bottom
+from tesla_trace.io.graph import Graph
+from tesla_trace.io.loop import Loop
+from tesla_trace.io.resolver import Resolver
+
+STALLED = 60.0
+"""Seconds without a byte after which, at the end, a connection is given up."""
+
+
+class Network:
+    """Makes the bottoms of graphs, and knows which still have something to send."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.resolver = Resolver(loop)
+        self.open: set[Bottom] = set()
+        self.flow: Callable[[], Flow] = Flow
+        """Makes the `Flow` of a connection that comes in."""
+        self._drained: Callable[[], None] | None = None
+
+    def bottom(self, graph: Graph, domain: int, type: int, real: socket.socket) -> Bottom:
+        """A flow of the network, for a graph."""
+        return Bottom(self._context(graph, domain, type), graph, self, real)
+
+    def another(self, graph: Graph, domain: int, type: int) -> Bottom:
+        """One more flow for a graph, whose socket nobody has made yet.
+
+        Raises:
+            OSError: as socket(2).
+        """
+        return self.bottom(graph, domain, type, socket.socket(domain, type))
+
+    def accepted(self, ctx: Context, real: socket.socket, peer: Address) -> Bottom:
+        """A flow that came in: the bottom of a new graph."""
+        flow = self.flow()
+        flow.accepted, flow.target = True, peer
+        flow.pid, flow.program = ctx.flow.pid, ctx.flow.program
+        graph = Graph(self.loop, flow)
+        bottom = self.bottom(graph, ctx.domain, ctx.type, real)
+        bottom.start()
+        return bottom
+
+    def forget(self, bottom: Bottom) -> None:
+        """A socket has been closed."""
+        self.open.discard(bottom)
+        if not self.open and self._drained is not None:
+            self._drained()
+
+    def drain(self, done: Callable[[], None]) -> None:
+        """Call `done` once nothing is left to send, or what is left does not move any more."""
+        self._drained = done
+        self._expect_movement()
+        if not self.open:
+            done()
+
+    def _expect_movement(self) -> None:
+        before = {bottom: bottom.moved for bottom in self.open}
+
+        def look() -> None:
+            for bottom in self.open & before.keys():
+                if bottom.moved == before[bottom]:
+                    bottom.ctx.flow.log(f"given up: nothing moved in {STALLED:g} s")
+                    bottom.abort()
+            self._expect_movement()
+
+        self.loop.at(self.loop.now() + STALLED, look)
+
+    def _context(self, graph: Graph, domain: int, type: int) -> Context:
+        def plumb(domain: int, type: int) -> Bottom:
+            return self.another(graph, domain, type)
+
+        return Context(domain, type, graph, None, plumb, flow=graph.flow)

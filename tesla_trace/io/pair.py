@@ -1,0 +1,98 @@
+"""The AF_UNIX socketpair that stands in for a program's socket.
+
+Facts about such a pair, and what they mean for us:
+
+- It is writable at once, so a program would believe that its non-blocking connect is done.  So its
+  end is filled until it takes no more; poll(2) and epoll(7) then report nothing, edge-triggered
+  too.  Taking exactly that much out makes it writable.
+- A process reads ECONNRESET, after the data that is there already, when the other end is closed with
+  something unread in it.  So to reset, one byte is sent through a copy of the program's end, for
+  nobody to read.
+- A copy of the program's end hides its close.  None is kept.
+- A listening socket is never writable; the pair of one is filled too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+from tesla_trace.io.loop import Loop
+
+FILLER = bytes(64 * 1024)
+
+
+class Pair:
+    """A pair, of which we keep the master end and the program gets the app end."""
+
+    def __init__(self, loop: Loop) -> None:
+        app, self.master = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.master.setblocking(False)
+        self.app: socket.socket | None = app
+        """The program's end, until `given` to it."""
+        self.file = b"socket:[%d]" % os.fstat(app.fileno()).st_ino
+        """What the program's end is called in /proc/PID/fd: the identity of the socket."""
+        self.watch = loop.watch(self.master.fileno())
+        self.watch.expect_hangup()
+        self.closed = False
+        self.filled = 0
+        """Bytes of filler that the master end has not read."""
+
+    def given(self) -> None:
+        """The program has its end now."""
+        if self.app is not None:
+            self.app.close()
+            self.app = None
+
+    def fill(self, app: socket.socket) -> None:
+        """Make the program's end unwritable, through a copy of it."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.filled += app.send(FILLER, socket.MSG_DONTWAIT)
+
+    def empty(self) -> None:
+        """Make it writable again, leaving what came behind the filler."""
+        with contextlib.suppress(BlockingIOError):
+            while self.filled:
+                self.filled -= len(self.master.recv(self.filled)) or self.filled
+
+    def discard(self) -> None:
+        """Throw away what was written before there was a connection to write to."""
+        with contextlib.suppress(OSError):
+            while self.master.recv(64 * 1024):
+                pass
+
+    def left_unread(self) -> bool:
+        """Whether the program, having closed, had not read all that we sent."""
+        try:
+            self.master.recv(1)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def end(self) -> None:
+        """The program reads the end of the stream."""
+        with contextlib.suppress(OSError):
+            self.master.shutdown(socket.SHUT_WR)
+
+    def refuse(self) -> None:
+        """What the program writes fails with EPIPE."""
+        with contextlib.suppress(OSError):
+            self.master.shutdown(socket.SHUT_RD)
+
+    @staticmethod
+    def spoil(app: socket.socket) -> None:
+        """Make the close of the master end a reset, through a copy of the program's end."""
+        with contextlib.suppress(OSError):
+            app.send(b"\\0", socket.MSG_DONTWAIT)
+
+    def close(self) -> None:
+        """Close our end, and the program's if it was never given."""
+        if not self.closed:
+            self.closed = True
+            self.given()
+            self.watch.close()
+            self.master.close()

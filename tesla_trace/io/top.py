@@ -1,0 +1,211 @@
+"""The handler on top of every graph: the program's end, our side of its socketpair."""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from typing import Protocol
+
+from tesla_trace.flow import Address, Context, FlowHandler
+from tesla_trace.io.graph import Graph
+from tesla_trace.io.loop import READ, WRITE
+from tesla_trace.io.pair import Pair
+
+PIECE = 64 * 1024
+"""Bytes read at a time."""
+
+FULL = 256 * 1024
+"""Bytes that the program has not taken when we ask for a stop; half of it ends the stop."""
+
+
+class Owner(Protocol):
+    """Whom the top tells what concerns the program's socket, not its bytes."""
+
+    def connected(self, error: OSError | None) -> None:
+        """The connect is over."""
+
+    def arrived(self) -> None:
+        """A connection can be accepted."""
+
+    def left(self) -> None:
+        """The program has closed its last descriptor of the socket."""
+
+    def resets(self) -> bool:
+        """Whether the program's close is to be a reset."""
+
+    def spoil(self) -> None:
+        """Make the close of the pair a reset for the program."""
+
+    def lost(self) -> None:
+        """The flow is over, but the program may still have its socket."""
+
+
+class Top(FlowHandler):
+    """Bytes between the pair and the graph, and the life of the program's socket.
+
+    The program's socket may outlive a graph, and connect again through another: so the pair is the
+    owner's to close.
+    """
+
+    name = "program"
+
+    def __init__(self, ctx: Context, graph: Graph, pair: Pair, owner: Owner) -> None:
+        super().__init__(ctx)
+        graph.top = self
+        self._pair = pair
+        self._owner = owner
+        self._watch = pair.watch
+        graph.serve(self._watch, self._readable, self._writable, self._hung_up)
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._may_write = True
+        self._may_avail = True
+        self._open = self._deaf = self._done = False
+        self._end: OSError | bool = False
+
+    def open(self) -> None:
+        """Begin to read what the program writes: it is connected now."""
+        self._open = True
+        self._watch.want(READ, self._may_write)
+
+    def lose(self, error: OSError) -> None:
+        """The flow is over: the program sees a reset, or its connect fails."""
+        if self._open:
+            self._finish(error)
+        elif not self.closed:
+            self._owner.connected(error)
+
+    # ---- events ----
+
+    def connected(self, source: FlowHandler, error: OSError | None = None) -> None:
+        """Tell the owner, who opens us."""
+        self._owner.connected(error)
+
+    def accept_ready(self, source: FlowHandler) -> None:
+        """Tell the owner."""
+        self._owner.arrived()
+
+    def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
+        """Hand over at once what the pair takes, and the rest when it does."""
+        if self._deaf:
+            return False
+        if not self._queue:
+            sent = self._send(data)
+            if sent == len(data):
+                return True
+            if self._deaf:
+                return False
+            data = data[sent:]
+        self._queue.append(data)
+        self._queued += len(data)
+        self._watch.want(WRITE, True)
+        if self._queued > FULL and self._may_avail:
+            self._may_avail = False
+            self.may_avail(False)
+        return True
+
+    def may_write(self, source: FlowHandler, may: bool) -> None:
+        """Read what the program writes, or leave it in the pair, which stops the program."""
+        self._may_write = may
+        if self._open and not self._done:
+            self._watch.want(READ, may)
+
+    def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
+        """End the stream to the program once it has all that came before."""
+        self._end = error or self._end or True
+        if not self._queue:
+            self._finish_in()
+
+    # ---- what the loop tells ----
+
+    def _readable(self) -> None:
+        try:
+            data = self._pair.master.recv(PIECE)
+        except BlockingIOError:
+            return
+        except OSError:  # ECONNRESET: closed with something unread
+            return self._leave(unread=True)
+        if data:
+            if not self.below.write(data):
+                self._refuse()
+        elif self._gone():
+            self._leave(unread=False)
+        else:
+            self._done = True
+            self._watch.want(READ, False)
+            self.shutdown(False, True)
+
+    def _writable(self) -> None:
+        while self._queue and not self._deaf:
+            data = self._queue[0]
+            sent = self._send(data)
+            self._queued -= sent
+            if sent < len(data):
+                self._queue[0] = data[sent:]
+                break
+            self._queue.popleft()
+        if self._deaf:
+            self._queue.clear()
+        if not self._queue:
+            self._queued = 0
+            self._watch.want(WRITE, False)
+            if self._end is not False:
+                return self._finish_in()
+        if self._queued <= FULL // 2 and not self._may_avail:
+            self._may_avail = True
+            self.may_avail(True)
+
+    def _hung_up(self) -> None:
+        """The program has closed; while we read, reading tells, in its place behind the data."""
+        if not self._open:
+            self._leave(unread=False)
+        elif self._done:
+            self._leave(unread=self._pair.left_unread())
+
+    def _send(self, data: bytes) -> int:
+        try:
+            return self._pair.master.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # closed, or shut down for reading
+            self._deaf = True
+            return 0
+
+    def _gone(self) -> bool:
+        poll = select.poll()
+        poll.register(self._pair.master, 0)
+        return any(state & select.POLLHUP for _, state in poll.poll(0))
+
+    def _refuse(self) -> None:
+        """Nothing can be written any more: what the program writes fails with EPIPE."""
+        if not self._done and not self.closed:
+            self._done = True
+            self._watch.want(READ, False)
+            self._pair.refuse()
+
+    # ---- ends ----
+
+    def _leave(self, unread: bool) -> None:
+        """The program has closed its socket; or both directions are over, which looks the same."""
+        over = self._done and self._end is True and not self._queue
+        if self._open and (unread or self._queue or self._owner.resets()):
+            self.abort()
+        else:
+            self.close()
+        if over:
+            self._owner.lost()
+        else:
+            self._owner.left()
+
+    def _finish_in(self) -> None:
+        if isinstance(self._end, OSError):
+            self._finish(self._end)
+        elif not self._deaf:
+            self._deaf = True
+            self._pair.end()
+
+    def _finish(self, error: OSError) -> None:
+        if not self.closed:
+            self._owner.spoil()
+            self.abort()
+            self._owner.lost()

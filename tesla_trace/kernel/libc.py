@@ -1,0 +1,80 @@
+"""System calls that Python has no name for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterable
+from functools import cache
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
+
+KCMP_VM = 1
+
+PIDFD_GETFD = 438
+"""Calls added since Linux 5.1 have the same number on every architecture."""
+
+
+def check(result: int) -> int:
+    """`result` of a C function, unless it says -1.
+
+    Raises:
+        OSError: from errno.
+    """
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+@cache
+def number_of(call: str) -> int:
+    """The number of a system call on this machine.
+
+    Raises:
+        ValueError: this machine has no such call.
+    """
+    import pyseccomp
+
+    number: int = pyseccomp.resolve_syscall(pyseccomp.system_arch(), call)
+    if number < 0:
+        raise ValueError(call)
+    return number
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2), for options with one argument."""
+    check(libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """pidfd_getfd(2): a copy, in this process, of another's descriptor; close-on-exec."""
+    return check(libc.syscall(PIDFD_GETFD, pidfd, fd, 0))
+
+
+def kcmp_vm(one: int, other: int) -> bool:
+    """kcmp(2): whether two processes share their memory.
+
+    Raises:
+        OSError: EPERM, one of them is not ours to look into; ESRCH, it is gone.
+    """
+    return check(libc.syscall(number_of("kcmp"), one, other, KCMP_VM, 0, 0)) == 0
+
+
+def sigset(signals: Iterable[int]) -> ctypes.Array[ctypes.c_ulong]:
+    """A sigset_t of glibc or musl: 1024 bits, signal 1 the lowest."""
+    words = [0] * (1024 // (8 * ctypes.sizeof(ctypes.c_ulong)))
+    for number in signals:
+        words[0] |= 1 << (number - 1)
+    return (ctypes.c_ulong * len(words))(*words)
+
+
+def signalfd(signals: Iterable[signal.Signals | int]) -> int:
+    """signalfd(2): a descriptor that reads as `signals` arrive; non-blocking, close-on-exec."""
+    return check(libc.signalfd(-1, sigset(signals), os.O_NONBLOCK | os.O_CLOEXEC))

@@ -1,0 +1,202 @@
+"""Trapping by seccomp user notification (seccomp_unotify(2)).
+
+Facts about notification, and what they mean for us:
+
+- A round trip is 46-52 µs where the scheduler moves the caller to another CPU, and a tenth of that
+  with SYNC_WAKE_UP (Linux 6.6): so that flag is set where it is known, and one thread receives,
+  decides and answers.
+- RECV wants a zeroed buffer, and ignores O_NONBLOCK; before about 6.11 it waits for ever once the
+  last process is gone: so there poll(2) comes first.  It says ENOENT when the call was gone by
+  then.  `next` is only for when the listener has polled readable.
+- With WAIT_KILLABLE_RECV only a fatal signal ends a call that was received, so that writing to the
+  memory of a program that waits is safe.  But it also keeps signals from a call held for long:
+  see `interrupted`.
+- ADDFD with SEND in one can give the caller 0, its stdin, when a signal or SIGSTOP hits *us* in it:
+  so ADDFD comes first, and then SEND; and the thread keeps all signals blocked.
+- Answering -ERESTARTSYS makes the kernel do for a pending signal exactly what it does natively.
+  With none pending *for that thread* the program would see errno 512.
+- The number in a notification is a thread's, and what is read through it is only known to be the
+  caller's if the notification is still valid afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import select
+import struct
+
+from tesla_trace.kernel import pending, proc
+from tesla_trace.kernel.thread import Threads
+from tesla_trace.kernel.trap import Gone
+
+# linux/seccomp.h: struct seccomp_notif, seccomp_notif_resp, seccomp_notif_addfd
+NOTIFICATION = struct.Struct("=QIIiIQ6Q")
+RESPONSE = struct.Struct("=QqiI")
+ADDFD = struct.Struct("=QIIII")
+
+IOCTL_RECV = 0xC0502100
+IOCTL_SEND = 0xC0182101
+IOCTL_ID_VALID = 0x40082102
+IOCTL_ADDFD = 0x40182103
+IOCTL_SET_FLAGS = 0x40082104
+
+FLAG_CONTINUE = 1
+FLAG_SYNC_WAKE_UP = 1
+ADDFD_SETFD = 1
+
+ERESTARTSYS = 512
+
+def _linux() -> tuple[int, int]:
+    major, minor = re.match(r"(\d+)\.(\d+)", os.uname().release).groups()  # type: ignore[union-attr]
+    return int(major), int(minor)
+
+
+RECV_ENDS = _linux() >= (6, 11)
+"""Whether RECV says ENOENT once the last process is gone, rather than wait for ever."""
+
+_ZEROS = bytes(NOTIFICATION.size)
+_ioctl = fcntl.ioctl
+
+
+class NotifyStop:
+    """A call that waits for its answer; see `trap.Stop`."""
+
+    __slots__ = ("args", "call", "id", "thread", "_listener", "_threads")
+
+    def __init__(
+        self,
+        listener: int,
+        threads: Threads,
+        id: bytes,
+        thread: int,
+        call: str,
+        args: tuple[int, ...],
+    ) -> None:
+        self._listener = listener
+        self._threads = threads
+        self.id = id
+        self.thread = thread
+        self.call = call
+        self.args = args
+
+    def file(self, fd: int) -> bytes | None:
+        return self._threads.file(self.thread, fd)
+
+    def borrow(self, fd: int) -> int:
+        return self._threads[self.thread].borrow(fd)
+
+    def closes_on_exec(self, fd: int) -> bool:
+        return proc.closes_on_exec(self.thread, fd)
+
+    def read(self, address: int, size: int) -> bytes:
+        try:
+            data = self._threads[self.thread].memory.read(address, size)
+        except OSError as error:
+            self._confirm()
+            raise _fault(error) from error
+        self._confirm()
+        return data
+
+    def write(self, address: int, data: bytes) -> None:
+        try:
+            self._threads[self.thread].memory.write(address, data)
+        except OSError as error:
+            self._confirm()
+            raise _fault(error) from error
+
+    def inject(self, fd: int, *, cloexec: bool, at: int | None = None) -> int:
+        flags = os.O_CLOEXEC if cloexec else 0
+        how, number = (0, 0) if at is None else (ADDFD_SETFD, at)
+        # A bytearray, for with bytes Python gives those back and not the descriptor.
+        request = bytearray(self.id + ADDFD.pack(0, how, fd, number, flags)[8:])
+        try:
+            return _ioctl(self._listener, IOCTL_ADDFD, request)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINPROGRESS):
+                raise Gone from error
+            raise
+
+    def waiting(self) -> bool:
+        try:
+            _ioctl(self._listener, IOCTL_ID_VALID, self.id)
+        except OSError:
+            return False
+        return True
+
+    def interrupted(self) -> bool:
+        return pending.interrupts(self.thread)
+
+    def reply(self, value: int = 0) -> None:
+        self._send(value, 0, 0)
+
+    def fail(self, number: int) -> None:
+        self._send(0, -number, 0)
+
+    def proceed(self) -> None:
+        self._send(0, 0, FLAG_CONTINUE)
+
+    def restart(self) -> None:
+        self._send(0, -ERESTARTSYS, 0)
+
+    def _send(self, value: int, error: int, flags: int) -> None:
+        with contextlib.suppress(FileNotFoundError):  # gone, so that nobody minds
+            _ioctl(self._listener, IOCTL_SEND, self.id + RESPONSE.pack(0, value, error, flags)[8:])
+
+    def _confirm(self) -> None:
+        if not self.waiting():
+            raise Gone
+
+
+class NotifyTrap:
+    """The calls that a filter sends to `listener`, which is ours from now on.
+
+    Args:
+        calls: the name of each call's number.
+    """
+
+    def __init__(self, listener: int, calls: dict[int, str]) -> None:
+        self._listener = listener
+        self._calls = calls
+        self._threads = Threads()
+        self._ready = select.poll()
+        self._ready.register(listener, select.POLLIN)
+        with contextlib.suppress(OSError):  # before Linux 6.6
+            _ioctl(listener, IOCTL_SET_FLAGS, FLAG_SYNC_WAKE_UP)
+
+    def fileno(self) -> int:
+        return self._listener
+
+    def next(self) -> NotifyStop | None:
+        if not RECV_ENDS:
+            self._look()
+        try:
+            told = _ioctl(self._listener, IOCTL_RECV, _ZEROS)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINTR):
+                raise
+            self._look()
+            return None
+        assert isinstance(told, bytes)
+        _, thread, _, number, _, _, *args = NOTIFICATION.unpack(told)
+        call = self._calls[number]
+        return NotifyStop(self._listener, self._threads, told[:8], thread, call, tuple(args))
+
+    def close(self) -> None:
+        os.close(self._listener)
+
+    def _look(self) -> None:
+        """Find out whether anybody is left."""
+        for _, state in self._ready.poll(0):
+            if not state & select.POLLIN:
+                raise EOFError
+
+
+def _fault(error: OSError) -> OSError:
+    """What the caller is to see of our trouble with its memory."""
+    if error.errno in (errno.ESRCH, errno.ENOENT):
+        return OSError(errno.EFAULT, "its memory is gone")
+    return error

@@ -1,0 +1,51 @@
+"""What /proc says of a thread."""
+
+from __future__ import annotations
+
+import os
+
+
+def status(thread: int) -> dict[str, str]:
+    """The fields of /proc/TID/status, as text.
+
+    Raises:
+        OSError: ENOENT or ESRCH, there is no such thread.
+    """
+    with open(f"/proc/{thread}/status", encoding="utf-8", errors="replace") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+
+
+def process(thread: int) -> int:
+    """The process that the thread belongs to.
+
+    Raises:
+        OSError: as `status`.
+    """
+    return int(status(thread)["Tgid"])
+
+
+def name(thread: int) -> str:
+    """The thread's name, as `ps -o comm` shows it; empty if it is gone."""
+    try:
+        with open(f"/proc/{thread}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def threads(process: int) -> list[int]:
+    """The threads of a process; none if it is gone."""
+    try:
+        return [int(each) for each in os.listdir(f"/proc/{process}/task")]
+    except OSError:
+        return []
+
+
+def closes_on_exec(thread: int, fd: int) -> bool:
+    """Whether a descriptor of the thread has FD_CLOEXEC; False if there is none."""
+    try:
+        with open(f"/proc/{thread}/fdinfo/{fd}") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return False
+    return bool(int(fields.get("flags", "0"), 8) & os.O_CLOEXEC)

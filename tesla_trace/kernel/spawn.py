@@ -1,0 +1,200 @@
+"""Starting the program under a filter, and getting hold of the listener.
+
+Facts: seccomp(2) with NEW_LISTENER gives the descriptor to the one that installs the filter, which
+is the child that becomes the program.  To pass it on by a call that the filter traps would wait for
+ever; so its *number* goes through a pipe, and pidfd_getfd(2) does the rest.  The child waits until
+that is done, for its exec closes the listener.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from tesla_trace.kernel.libc import (
+    PR_SET_NO_NEW_PRIVS,
+    check,
+    libc,
+    number_of,
+    pidfd_getfd,
+    prctl,
+)
+from tesla_trace.kernel.signals import Signals
+
+SECCOMP_SET_MODE_FILTER = 1
+FLAG_NEW_LISTENER = 1 << 3
+FLAG_WAIT_KILLABLE_RECV = 1 << 5
+
+INSTRUCTION = 8
+"""sizeof(struct sock_filter)"""
+
+_Said = struct.Struct("=cqi")
+"""What the child says on its pipe: a letter, a number, an errno."""
+
+
+class Program(NamedTuple):
+    """A program that was started."""
+
+    pid: int
+    listener: int
+
+
+class FilterError(Exception):
+    """The filter could not be installed."""
+
+    def __init__(self, error: int) -> None:
+        super().__init__(os.strerror(error))
+        self.errno = error
+
+
+class ExecError(Exception):
+    """The program could not be executed: `status` as a shell would give it, `errno` why."""
+
+    def __init__(self, path: str, error: int) -> None:
+        super().__init__(f"{path}: {'not found' if error == errno.ENOENT else os.strerror(error)}")
+        self.status = 127 if error == errno.ENOENT else 126
+        self.errno = error
+
+
+class _Fprog(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def install(bpf: bytes) -> int:
+    """Put this thread, and what it becomes, under the filter.
+
+    Returns:
+        The listener; close-on-exec.
+
+    Raises:
+        OSError: EBUSY, there is a listener already; EINVAL, the kernel is too old; and as seccomp(2).
+    """
+    program = _Fprog(len(bpf) // INSTRUCTION, bpf)
+    flags = FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV
+    words = (number_of("seccomp"), SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program))
+    try:
+        return check(libc.syscall(*words))
+    except PermissionError:  # EACCES: without CAP_SYS_ADMIN it takes a promise, which is for ever
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        return check(libc.syscall(*words))
+
+
+def initial_environment() -> dict[bytes, bytes]:
+    """The environment this process was started with.
+
+    Python adds LC_CTYPE to its own where the locale is "C" (PEP 538); the program is not to see that.
+    """
+    words = Path("/proc/self/environ").read_bytes().split(b"\0")
+    return dict(word.split(b"=", 1) for word in words if b"=" in word[1:])
+
+
+def spawn(
+    argv: list[str],
+    bpf: bytes,
+    signals: Signals,
+    group: int,
+    files: tuple[int, int],
+) -> Program:
+    """Start `argv` under the filter, in the process group `group`.
+
+    Args:
+        signals: to be put back as they were.
+        files: the program's RLIMIT_NOFILE, soft and hard.
+
+    Raises:
+        FilterError, ExecError: nothing has been started.
+    """
+    paths = _candidates(argv[0])
+    said, say = os.pipe()
+    heard, hear = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(argv, paths, bpf, signals, group, files, say, heard)
+        except OSError as error:
+            os.write(say, _Said.pack(b"f", 0, error.errno))
+        finally:
+            os._exit(127)
+    os.close(say)
+    os.close(heard)
+    try:
+        listener = _listener(pid, said)
+        os.write(hear, b"go")
+        if failed := os.read(said, _Said.size):  # otherwise closed by exec
+            os.close(listener)
+            raise ExecError(argv[0], _Said.unpack(failed)[2])
+    except BaseException:
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(said)
+        os.close(hear)
+    return Program(pid, listener)
+
+
+def _listener(pid: int, said: int) -> int:
+    what, number, error = _Said.unpack(os.read(said, _Said.size) or _Said.pack(b"f", 0, errno.EIO))
+    if what == b"f":
+        raise FilterError(error)
+    pidfd = os.pidfd_open(pid)
+    try:
+        return pidfd_getfd(pidfd, number)
+    except OSError as wrong:
+        raise FilterError(wrong.errno or 0) from wrong
+    finally:
+        os.close(pidfd)
+
+
+def _become(
+    argv: list[str],
+    paths: Sequence[str],
+    bpf: bytes,
+    signals: Signals,
+    group: int,
+    files: tuple[int, int],
+    say: int,
+    heard: int,
+) -> NoReturn:
+    os.setpgid(0, group)
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    environment = initial_environment()
+    os.write(say, _Said.pack(b"l", install(bpf), 0))
+    if os.read(heard, 2) != b"go":
+        os._exit(127)
+    signals.restore()
+    error = errno.ENOENT
+    for path in paths:
+        found = _execute(path, argv, environment)
+        if found not in (errno.ENOENT, errno.ENOTDIR):
+            error = found
+            if found != errno.EACCES:  # a later one in PATH may be allowed, as for a shell
+                break
+    os.write(say, _Said.pack(b"e", 0, error))
+    os._exit(127)
+
+
+def _execute(path: str, argv: list[str], environment: dict[bytes, bytes]) -> int:
+    """Execute, or tell the errno."""
+    try:
+        os.execve(path, argv, environment)
+    except OSError as wrong:
+        if wrong.errno != errno.ENOEXEC:
+            return wrong.errno or 0
+    try:  # a script without #!, as execvp(3)
+        os.execve("/bin/sh", ["sh", path, *argv[1:]], environment)
+    except OSError as wrong:
+        return wrong.errno or 0
+
+
+def _candidates(program: str) -> list[str]:
+    """Where to look for the program: as it is if it has a slash, else in each folder of PATH."""
+    if "/" in program:
+        return [program]
+    path = os.fsdecode(initial_environment().get(b"PATH", os.fsencode(os.defpath)))
+    return [os.path.join(folder or ".", program) for folder in path.split(":")]

@@ -1,0 +1,99 @@
+"""What a back end that traps system calls offers; the seccomp-notify one is in notify.py."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Gone(Exception):
+    """The call that is spoken of is over: its thread died, or a signal took it away."""
+
+
+class Stop(Protocol):
+    """One thread of the program, stopped at one system call, until it is answered once."""
+
+    thread: int
+    """The number of the thread, in our pid namespace."""
+    call: str
+    """The name of the system call."""
+    args: tuple[int, ...]
+    """The six registers, as unsigned 64-bit numbers."""
+
+    def file(self, fd: int) -> bytes | None:
+        """What the thread's descriptor is, `socket:[INODE]` for a socket; None if there is none."""
+
+    def borrow(self, fd: int) -> int:
+        """A copy of the thread's descriptor, to be closed soon: it keeps the file open.
+
+        Raises:
+            OSError: there is none.
+        """
+
+    def closes_on_exec(self, fd: int) -> bool:
+        """Whether the thread's descriptor has FD_CLOEXEC."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of the program's memory, read while the call was certainly still stopped.
+
+        Raises:
+            OSError: EFAULT: it is not there.
+            Gone: the call is over.
+        """
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put `data` into the program's memory.
+
+        Raises:
+            OSError: EFAULT: it cannot be written there.
+            Gone: the call is over.
+        """
+
+    def inject(self, fd: int, *, cloexec: bool, at: int | None = None) -> int:
+        """Give the thread a copy of our `fd`, as the lowest free number or in place of `at`.
+
+        Raises:
+            OSError: EMFILE: the thread may have no more.
+            Gone: the call is over.
+        """
+
+    def waiting(self) -> bool:
+        """Whether the call still waits for its answer."""
+
+    def interrupted(self) -> bool:
+        """Whether a signal is there for the thread that would end the call, were it the kernel's.
+
+        A call that is held must look now and then: the back end keeps signals from the thread.
+        """
+
+    def reply(self, value: int = 0) -> None:
+        """The call gives `value`."""
+
+    def fail(self, number: int) -> None:
+        """The call fails with this errno."""
+
+    def proceed(self) -> None:
+        """The kernel does the call as if nobody had looked.
+
+        Only for calls that may be done on whatever the program makes of its descriptors and memory
+        from now on.
+        """
+
+    def restart(self) -> None:
+        """The call ends as by a signal: EINTR, or made again after the handler (SA_RESTART)."""
+
+
+class Trap(Protocol):
+    """A stream of stops."""
+
+    def fileno(self) -> int:
+        """Readable when `next` has something to say."""
+
+    def next(self) -> Stop | None:
+        """The next call that a thread stopped at; None if it was gone when we looked.
+
+        Raises:
+            EOFError: no process of the program is left.
+        """
+
+    def close(self) -> None:
+        """Let go.  Processes still there get ENOSYS for every call that was trapped."""

@@ -1,0 +1,172 @@
+"""The process beside the program: it starts it, answers its trapped calls, and moves its bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+
+from tesla_trace.flow import Stack
+from tesla_trace.front import EXITED, STOPPED, WORD, FrontEnd
+from tesla_trace.io.loop import Loop
+from tesla_trace.kernel import filter as filters
+from tesla_trace.kernel import proc
+from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
+from tesla_trace.kernel.notify import NotifyTrap
+from tesla_trace.kernel.signals import Signals
+from tesla_trace.kernel.spawn import spawn
+from tesla_trace.report import Report
+from tesla_trace.syscalls import table
+from tesla_trace.syscalls.session import Session
+
+GRACE = 0.25
+"""Seconds that the end of the program may wait for its last bytes to be on their way."""
+
+
+class Supervisor:
+    """One program under one stack of handlers, from start to end.
+
+    Args:
+        front: our end of the channel to the front.
+        stay: let the front wait until every process is gone and every byte has been delivered.
+
+    Raises:
+        FilterError, ExecError: the program was not started.
+    """
+
+    def __init__(
+        self,
+        argv: list[str],
+        stack: Stack,
+        report: Report,
+        signals: Signals,
+        front: FrontEnd,
+        *,
+        stay: bool,
+    ) -> None:
+        self._report = report
+        self._signals = signals
+        self._front: socket.socket | None = front.channel
+        self._stay = stay
+        self._left = False
+        self._status: int | None = None
+        self._loop = Loop()
+        self._session = Session(self._loop, stack, report.write)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        rules = table.rules(stack)
+        files = _raise_limit()
+        self._pid, listener = spawn(argv, filters.build(rules), signals, front.group, files)
+        self._trap = NotifyTrap(listener, filters.numbers(rules))
+        _leave_terminal()
+        self._loop.watch_trap(listener, self._trapped)
+        self._loop.on_readable(signals.fileno(), self._signalled)
+        self._loop.on_readable(front.channel.fileno(), self._told)
+
+    def run(self) -> None:
+        """Serve until the last process is gone and every byte has been delivered."""
+        self._loop.run()
+
+    # ---- the program ----
+
+    def _trapped(self) -> None:
+        try:
+            stop = self._trap.next()
+        except EOFError:
+            return self._all_gone()
+        if stop is not None:
+            table.serve(self._session, stop)
+
+    def _signalled(self) -> None:
+        for arrived in self._signals.read():
+            if arrived.number == signal.SIGCHLD:
+                self._reap()
+            elif arrived.sent and arrived.number != signal.SIGCONT:
+                self._send(arrived.number)
+
+    def _reap(self) -> None:
+        """Take the state of the program, and of orphans that it left to us."""
+        options = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
+        with contextlib.suppress(ChildProcessError):
+            while (changed := os.waitpid(-1, options))[0]:
+                pid, status = changed
+                if pid != self._pid:
+                    continue
+                if os.WIFSTOPPED(status):
+                    self._say(STOPPED, os.WSTOPSIG(status))
+                elif not os.WIFCONTINUED(status):
+                    self._status = status
+                    if not self._stay:
+                        self._loop.at(self._loop.now() + GRACE, self._leave)
+
+    def _all_gone(self) -> None:
+        self._loop.forget_trap()
+        self._trap.close()
+        self._reap()
+        self._session.network.drain(self._finish)
+
+    def _finish(self) -> None:
+        self._leave()
+        self._loop.stop()
+
+    # ---- the front ----
+
+    def _leave(self) -> None:
+        """Let the front return what the program returned."""
+        if not self._left and self._status is not None:
+            self._left = True
+            self._say(EXITED, self._status)
+            self._report.hush()
+
+    def _told(self) -> None:
+        assert self._front is not None
+        try:
+            word = self._front.recv(WORD.size)
+        except OSError:
+            word = b""
+        if word:
+            _, number = WORD.unpack(word)
+            if number != signal.SIGCONT or self._is_stopped():
+                self._send(number)
+            return
+        self._loop.selector.unregister(self._front.fileno())
+        self._front.close()
+        self._front = None
+        if not self._left:
+            self._send(signal.SIGKILL)  # who kills the front means the program
+
+    def _is_stopped(self) -> bool:
+        with contextlib.suppress(OSError, KeyError):
+            return proc.status(self._pid)["State"].startswith("T")
+        return False
+
+    def _send(self, number: int) -> None:
+        if self._status is None:  # not reaped, so that the number is still its own
+            with contextlib.suppress(OSError):
+                os.kill(self._pid, number)
+
+    def _say(self, what: int, value: int) -> None:
+        if self._front is not None:
+            with contextlib.suppress(OSError):
+                self._front.send(WORD.pack(what, value))
+
+
+def _raise_limit() -> tuple[int, int]:
+    """Allow ourselves as many descriptors as we may have: a flow takes two.
+
+    Returns:
+        What the program is to have.
+    """
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return before
+
+
+def _leave_terminal() -> None:
+    """Keep nobody waiting for the end of the program's input and output."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)

@@ -1,0 +1,169 @@
+"""listen(2), accept(2) and accept4(2)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket as sockets
+from collections import deque
+from contextlib import suppress
+
+from tesla_trace.address import Address
+from tesla_trace.kernel import sockaddr
+from tesla_trace.kernel.trap import Gone, Stop
+from tesla_trace.syscalls.create import FLAGS
+from tesla_trace.syscalls.held import Waiting, time_limit
+from tesla_trace.syscalls.session import Session
+from tesla_trace.syscalls.socket import Socket, State
+from tesla_trace.syscalls.words import error, room_for_sockaddr, signed, write_sockaddr
+
+TOKEN = b"\0"
+"""One byte in the program's end for each connection that waits: as natively, an edge-triggered
+epoll has an event for each."""
+
+
+class Backlog:
+    """The connections that have come in and were not accepted yet, and the calls that wait."""
+
+    def __init__(self, listener: Socket, size: int) -> None:
+        self._listener = listener
+        self.size = size
+        self._ready: deque[tuple[Socket, Address]] = deque()
+        self.waiting: deque[Stop] = deque()
+
+    def arrived(self) -> None:
+        """Take what waits below, up to the size; the rest waits with the kernel."""
+        top = self._listener.top
+        assert top is not None
+        if len(self._ready) > self.size:  # the kernel, too, takes one more than it was told
+            return top.may_avail(False)
+        try:
+            flow, peer = top.control.accept()
+        except OSError:
+            return  # gone again, or no descriptor left: the kernel will say again
+        accepted = Socket.accepted(self._listener, flow)
+        self._ready.append((accepted, peer))
+        with suppress(OSError):
+            self._listener.pair.master.send(TOKEN)
+        while self.waiting and self._ready:
+            self._listener.session.held.release(stop := self.waiting.popleft())
+            answer(self._listener, stop)
+
+    def take(self) -> tuple[Socket, Address] | None:
+        """The connection that has waited longest."""
+        if not self._ready:
+            return None
+        if len(self._ready) > self.size and self._listener.top is not None:
+            self._listener.top.may_avail(True)
+        return self._ready.popleft()
+
+    def put_back(self, taken: tuple[Socket, Address]) -> None:
+        """Nobody wanted it after all."""
+        self._ready.appendleft(taken)
+
+    def close(self) -> None:
+        """Nobody will accept: who waits is told so, who has come in is reset."""
+        for stop in self.waiting:
+            self._listener.session.held.release(stop)
+            stop.fail(errno.EINVAL)
+        for socket, _ in self._ready:
+            if socket.top is not None:
+                socket.top.abort()
+            socket.left()
+        self._ready.clear()
+        self.waiting.clear()
+
+
+def listen(session: Session, stop: Stop) -> None:
+    """Listen through the handlers."""
+    fd, size = signed(stop.args[0]), signed(stop.args[1])
+    socket = session.socket(stop, fd)
+    if socket is None:
+        return stop.proceed()
+    if socket.state not in (State.FRESH, State.LISTENING):
+        raise error(errno.EINVAL)
+    size = min(size, 4096) if size >= 0 else 4096  # as the kernel does with somaxconn
+    try:
+        socket.build(stop).listen(size)
+    except OSError:
+        if socket.state is State.FRESH:
+            socket.renew()
+        raise
+    if socket.backlog is None:
+        socket.backlog = Backlog(socket, size)
+        socket.state = State.LISTENING
+        with suppress(OSError), socket.borrowed(stop, fd) as app:
+            socket.pair.fill(app)
+    socket.backlog.size = size
+    stop.reply(0)
+
+
+def accept(session: Session, stop: Stop) -> None:
+    """Take a connection that waits, or wait for one."""
+    fd = signed(stop.args[0])
+    socket = session.socket(stop, fd)
+    if socket is None:
+        return stop.proceed()
+    if stop.call == "accept4" and signed(stop.args[3]) & ~FLAGS:
+        raise error(errno.EINVAL)
+    if socket.state is not State.LISTENING or socket.backlog is None:
+        raise error(errno.EINVAL)
+    if answer(socket, stop):
+        return
+    with socket.borrowed(stop, fd) as app:
+        if fcntl.fcntl(app, fcntl.F_GETFL) & os.O_NONBLOCK:
+            raise error(errno.EAGAIN)
+        limit = time_limit(app, sockets.SO_RCVTIMEO)
+    backlog = socket.backlog
+
+    def drop(gone: Stop) -> None:
+        with suppress(ValueError):
+            backlog.waiting.remove(gone)
+
+    backlog.waiting.append(stop)
+    session.held.hold(Waiting(stop, limit, errno.EAGAIN, drop))
+
+
+def answer(listener: Socket, stop: Stop) -> bool:
+    """Give the caller the connection that has waited longest.
+
+    Returns:
+        False if there is none.
+    """
+    backlog = listener.backlog
+    taken = backlog.take() if backlog is not None else None
+    if backlog is None or taken is None:
+        return False
+    socket, peer = taken
+    try:
+        _give(listener, socket, peer, stop)
+    except Gone:
+        backlog.put_back(taken)
+    except OSError as wrong:
+        if wrong.errno == errno.EMFILE:  # the connection waits on, as natively
+            backlog.put_back(taken)
+        else:
+            if socket.top is not None:
+                socket.top.abort()
+            socket.left()
+        stop.fail(wrong.errno or errno.EIO)
+    return True
+
+
+def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> None:
+    flags = signed(stop.args[3]) if stop.call == "accept4" else 0
+    address, length = stop.args[1], stop.args[2]
+    app = socket.pair.app
+    assert app is not None
+    if address:
+        room = room_for_sockaddr(stop, length)
+        write_sockaddr(stop, address, length, room, sockaddr.pack(peer, socket.domain))
+    app.setblocking(not flags & sockets.SOCK_NONBLOCK)
+    fd = stop.inject(app.fileno(), cloexec=bool(flags & sockets.SOCK_CLOEXEC))
+    socket.pair.given()
+    socket.seen = stop, fd
+    with suppress(OSError), listener.borrowed(stop, signed(stop.args[0])) as end:
+        end.recv(len(TOKEN), sockets.MSG_DONTWAIT)
+    listener.session.identify(socket.bottom.graph.flow, stop)
+    stop.reply(fd)

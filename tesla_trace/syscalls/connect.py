@@ -1,0 +1,114 @@
+"""connect(2) and shutdown(2)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket as sockets
+
+from tesla_trace.address import Address
+from tesla_trace.kernel import sockaddr
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.held import Waiting, time_limit
+from tesla_trace.syscalls.session import Session
+from tesla_trace.syscalls.socket import Socket, State
+from tesla_trace.syscalls.words import error, read_sockaddr, signed
+
+
+def connect(session: Session, stop: Stop) -> None:
+    """Connect through the handlers; hold the call if the socket blocks."""
+    fd = signed(stop.args[0])
+    socket = session.socket(stop, fd)
+    if socket is None:
+        return stop.proceed()
+    data = read_sockaddr(stop, stop.args[1], stop.args[2])
+    if begin(session, stop, socket, fd, data):
+        stop.reply(0)
+
+
+def begin(session: Session, stop: Stop, socket: Socket, fd: int, data: bytes) -> bool:
+    """Connect to the address in `data`, in the order of inet_stream_connect().
+
+    Returns:
+        Whether it is connected now; else the call is held, and answered later.
+
+    Raises:
+        OSError: it has failed, or is in progress.
+    """
+    if len(data) < 2:
+        raise error(errno.EINVAL)
+    if sockaddr.family(data) == sockets.AF_UNSPEC:
+        if socket.state is not State.FRESH or socket.pair.closed:
+            socket.dissolve(stop, fd, stop.closes_on_exec(fd))
+        return True
+    if socket.state is State.CONNECTED and not socket.told:
+        socket.told = True
+        return True
+    if socket.state is State.FAILED:
+        socket.state, number, socket.error = State.FRESH, socket.error, 0
+        raise error(number or errno.ECONNABORTED)
+    if socket.state not in (State.FRESH, State.CONNECTING):
+        raise error(errno.EISCONN)
+    with socket.borrowed(stop, fd) as app:
+        blocks = not fcntl.fcntl(app, fcntl.F_GETFL) & os.O_NONBLOCK
+        if socket.state is State.CONNECTING:
+            if not blocks:
+                raise error(errno.EALREADY)
+        else:
+            address = _address(socket.domain, data)
+            if socket.pair.closed:
+                socket.repair(stop, fd, stop.closes_on_exec(fd))
+            socket.connect(stop, address)
+            if not blocks:
+                _fill(socket, stop, fd)
+        if not blocks:
+            raise error(errno.EINPROGRESS)
+        limit = time_limit(app, sockets.SO_SNDTIMEO)
+    _hold(session, stop, socket, limit)
+    return False
+
+
+def shutdown(session: Session, stop: Stop) -> None:
+    """Let the pair's own shutdown do it, where there is a connection."""
+    socket = session.socket(stop, signed(stop.args[0]))
+    how = signed(stop.args[1])
+    if socket is None or how not in (sockets.SHUT_RD, sockets.SHUT_WR, sockets.SHUT_RDWR):
+        return stop.proceed()
+    if socket.state is State.LISTENING and how != sockets.SHUT_WR:
+        socket.stop_listening()
+        return stop.reply(0)
+    if socket.state is not State.CONNECTED:
+        raise error(errno.ENOTCONN)
+    stop.proceed()
+
+
+def _address(domain: int, data: bytes) -> Address:
+    """The address in `data`, checked as the protocol of `domain` does."""
+    least = sockaddr.IN_SIZE if domain == sockets.AF_INET else sockaddr.IN6_LEAST
+    if len(data) < least:
+        raise error(errno.EINVAL)
+    if sockaddr.family(data) != domain:
+        raise error(errno.EAFNOSUPPORT)
+    return sockaddr.unpack(data)
+
+
+def _fill(socket: Socket, stop: Stop, fd: int) -> None:
+    with socket.borrowed(stop, fd) as app:  # another one, if the pair was renewed
+        socket.pair.fill(app)
+
+
+def _hold(session: Session, stop: Stop, socket: Socket, limit: float) -> None:
+    def answer(number: int) -> None:
+        session.held.release(stop)
+        if number:
+            stop.fail(number)
+        else:
+            stop.reply(0)
+
+    def drop(_: Stop) -> None:
+        if answer in socket.waiters:
+            socket.waiters.remove(answer)
+
+    socket.waiters.append(answer)
+    session.held.hold(Waiting(stop, limit, errno.EINPROGRESS, drop))

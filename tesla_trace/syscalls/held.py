@@ -1,0 +1,86 @@
+"""Calls that wait for something: a blocking connect or accept.
+
+Why they are looked at now and then: the facts in kernel/pending.py.
+"""
+
+from __future__ import annotations
+
+import socket as sockets
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from errno import EINTR
+
+from tesla_trace.io.loop import Alarm, Loop
+from tesla_trace.kernel.trap import Stop
+
+GLANCE = 0.02
+"""Seconds between looks: the delay of a Ctrl-Z.  A look at one call takes some 50 µs."""
+
+
+_TIMEVAL = struct.Struct("ll")
+
+
+def time_limit(app: sockets.socket, option: int) -> float:
+    """SO_RCVTIMEO or SO_SNDTIMEO, which the pair keeps, in seconds; 0 for none."""
+    seconds, micro = _TIMEVAL.unpack(app.getsockopt(sockets.SOL_SOCKET, option, _TIMEVAL.size))
+    return float(seconds + micro / 1e6)
+
+
+def _nothing(stop: Stop) -> None: ...
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A call that waits."""
+
+    stop: Stop
+    limit: float
+    """Seconds that it may wait; 0 for ever."""
+    late: int
+    """The errno that it fails with then."""
+    dropped: Callable[[Stop], None] = _nothing
+    """Told of a call that went away without its answer."""
+    retry: Callable[[], bool] | None = None
+    """Tried at each look; True when it has answered the call."""
+    since: float = 0.0
+
+
+class Held:
+    """All calls that wait."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._all: dict[Stop, Waiting] = {}
+        self._alarm: Alarm | None = None
+
+    def hold(self, waiting: Waiting) -> None:
+        """Let a call wait until `release`, its deadline, or a signal."""
+        waiting.since = self._loop.now()
+        self._all[waiting.stop] = waiting
+        if self._alarm is None:
+            self._alarm = self._loop.at(self._loop.now() + GLANCE, self._look)
+
+    def release(self, stop: Stop) -> None:
+        """The call is about to be answered."""
+        self._all.pop(stop, None)
+
+    def _look(self) -> None:
+        now = self._loop.now()
+        for stop, waiting in list(self._all.items()):
+            if stop.waiting():
+                if waiting.retry is not None and waiting.retry():
+                    self.release(stop)
+                    continue
+                if waiting.limit and now >= waiting.since + waiting.limit:
+                    stop.fail(waiting.late)
+                elif not stop.interrupted():
+                    continue
+                elif waiting.limit:
+                    stop.fail(EINTR)  # even under SA_RESTART, where there is a time limit
+                else:
+                    stop.restart()
+            self.release(stop)
+            waiting.dropped(stop)
+        patience = max(GLANCE, len(self._all) * 0.001)  # a twentieth of a CPU at the most
+        self._alarm = self._loop.at(now + patience, self._look) if self._all else None

@@ -1,0 +1,133 @@
+"""sendto(2) and sendmsg(2), where they say whereto on a stream, or connect (TCP Fast Open).
+
+Facts: a connected TCP socket ignores the address of sendto, an AF_UNIX one says EISCONN.  With
+MSG_FASTOPEN and no connection they are a connect(2), and then a send(2) of what there was; without
+a connection the call says EINPROGRESS where the socket does not block, and has sent nothing.  Calls
+with no address and no MSG_FASTOPEN are never trapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket as sockets
+import struct
+
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls import connect
+from tesla_trace.syscalls.held import Waiting, time_limit
+from tesla_trace.syscalls.session import Session
+from tesla_trace.syscalls.socket import Socket, State
+from tesla_trace.syscalls.words import error, read_sockaddr, signed
+
+MSG_FASTOPEN = 0x20000000
+
+MSGHDR = struct.Struct("@PIPNPNi")
+"""struct msghdr: name, namelen, iov, iovlen, control, controllen, flags."""
+
+IOVEC = struct.Struct("@PN")
+
+MOST = 256 * 1024
+"""Bytes taken from the program by one call; it is told how many, and sends the rest again."""
+
+IOV_MAX = 1024
+
+
+def sendto(session: Session, stop: Stop) -> None:
+    """Send without regard to the address, or connect to it first."""
+    fd, buffer, size, flags = stop.args[:4]
+    socket = session.socket(stop, signed(fd))
+    if socket is None:
+        return stop.proceed()
+    name = (stop.args[4], stop.args[5]) if stop.args[4] else None
+    _send(session, stop, socket, signed(flags), name, [(buffer, size)])
+
+
+def sendmsg(session: Session, stop: Stop) -> None:
+    """The same, with everything in one structure."""
+    socket = session.socket(stop, signed(stop.args[0]))
+    if socket is None:
+        return stop.proceed()
+    name, length, vector, count, _, _, _ = MSGHDR.unpack(stop.read(stop.args[1], MSGHDR.size))
+    if count > IOV_MAX:
+        raise error(errno.EMSGSIZE)
+    pieces = list(IOVEC.iter_unpack(stop.read(vector, count * IOVEC.size))) if count else []
+    address = (name, length) if name else None
+    _send(session, stop, socket, signed(stop.args[2]), address, pieces)
+
+
+def _send(
+    session: Session,
+    stop: Stop,
+    socket: Socket,
+    flags: int,
+    name: tuple[int, int] | None,
+    pieces: list[tuple[int, int]],
+) -> None:
+    fd = signed(stop.args[0])
+    connects = flags & MSG_FASTOPEN and socket.state is not State.CONNECTED
+    address = read_sockaddr(stop, *name) if name and connects else b""
+    if connects and not name:
+        raise error(errno.EINVAL)  # as tcp_sendmsg_fastopen()
+    data = _gather(stop, pieces)
+    if not connects and socket.state not in (State.CONNECTED, State.CONNECTING):
+        _broken_pipe(stop, flags)
+        raise error(errno.EPIPE)
+    sending = _Sending(session, stop, socket, data, flags & ~MSG_FASTOPEN)
+    if connects and not connect.begin(session, stop, socket, fd, address):
+        socket.instead(stop, sending.begin)
+    else:
+        sending.begin()
+
+
+class _Sending:
+    """A send that we do in the program's place, through a copy of its end."""
+
+    def __init__(
+        self, session: Session, stop: Stop, socket: Socket, data: bytes, flags: int
+    ) -> None:
+        self._session = session
+        self._stop = stop
+        self._socket = socket
+        self._data = data
+        self._flags = flags
+
+    def begin(self) -> None:
+        """Send now, or wait until there is room."""
+        if self._try():
+            return
+        with self._socket.borrowed(self._stop, signed(self._stop.args[0])) as app:
+            if self._flags & sockets.MSG_DONTWAIT or not os.get_blocking(app.fileno()):
+                return self._stop.fail(errno.EAGAIN)
+            limit = time_limit(app, sockets.SO_SNDTIMEO)
+        self._session.held.hold(Waiting(self._stop, limit, errno.EAGAIN, retry=self._try))
+
+    def _try(self) -> bool:
+        try:
+            with self._socket.borrowed(self._stop, signed(self._stop.args[0])) as app:
+                flags = self._flags | sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL
+                self._stop.reply(app.send(self._data, flags))
+        except BlockingIOError:
+            return False
+        except OSError as wrong:
+            if wrong.errno == errno.EPIPE:
+                _broken_pipe(self._stop, self._flags)
+            self._stop.fail(wrong.errno or errno.EIO)
+        return True
+
+
+def _gather(stop: Stop, pieces: list[tuple[int, int]]) -> bytes:
+    data, room = [], MOST
+    for address, size in pieces:
+        if take := min(size, room):
+            data.append(stop.read(address, take))
+            room -= take
+    return b"".join(data)
+
+
+def _broken_pipe(stop: Stop, flags: int) -> None:
+    if not flags & sockets.MSG_NOSIGNAL:
+        with contextlib.suppress(OSError):
+            os.kill(stop.thread, signal.SIGPIPE)

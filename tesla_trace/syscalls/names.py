@@ -1,0 +1,76 @@
+"""bind(2), getsockname(2) and getpeername(2)."""
+
+from __future__ import annotations
+
+import errno
+import socket as sockets
+
+from tesla_trace.address import Address
+from tesla_trace.kernel import sockaddr
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.session import Session
+from tesla_trace.syscalls.socket import State
+from tesla_trace.syscalls.words import (
+    error,
+    read_sockaddr,
+    room_for_sockaddr,
+    signed,
+    write_sockaddr,
+)
+
+
+def bind(session: Session, stop: Stop) -> None:
+    """Bind the socket that goes to the network."""
+    socket = session.socket(stop, signed(stop.args[0]))
+    if socket is None:
+        return stop.proceed()
+    address = _local(socket.domain, read_sockaddr(stop, stop.args[1], stop.args[2]))
+    if socket.state is not State.FRESH or socket.bottom.bound is not None:
+        raise error(errno.EINVAL)
+    try:
+        socket.bottom.bind(address)
+    except OSError as wrong:
+        if wrong.errno != errno.EADDRINUSE:
+            raise
+        session.loop.serve_hangups()  # perhaps the program has just closed what is in the way
+        socket.bottom.bind(address)
+    stop.reply(0)
+
+
+def getsockname(session: Session, stop: Stop) -> None:
+    """The local address."""
+    _name(session, stop, "getsockname")
+
+
+def getpeername(session: Session, stop: Stop) -> None:
+    """The peer's address."""
+    _name(session, stop, "getpeername")
+
+
+def _name(session: Session, stop: Stop, which: str) -> None:
+    socket = session.socket(stop, signed(stop.args[0]))
+    if socket is None:
+        return stop.proceed()
+    packed = socket.names.get(which)
+    if packed is None or socket.state is not State.CONNECTED:
+        if which == "getpeername" and socket.state is not State.CONNECTED:
+            raise error(errno.ENOTCONN)
+        packed = sockaddr.pack(getattr(socket.control, which)(), socket.domain)
+        if socket.state is State.CONNECTED:
+            socket.names[which] = packed
+    room = room_for_sockaddr(stop, stop.args[2])
+    write_sockaddr(stop, stop.args[1], stop.args[2], room, packed)
+    stop.reply(0)
+
+
+def _local(domain: int, data: bytes) -> Address:
+    """The address in `data`, checked as bind does in inet_bind() and inet6_bind()."""
+    if len(data) < (sockaddr.IN_SIZE if domain == sockets.AF_INET else sockaddr.IN6_LEAST):
+        raise error(errno.EINVAL)
+    if domain == sockets.AF_INET and sockaddr.family(data) == sockets.AF_UNSPEC:
+        data = sockets.AF_INET.to_bytes(2, "little") + data[2:]
+        if any(data[4:8]):
+            raise error(errno.EAFNOSUPPORT)
+    if sockaddr.family(data) != domain:
+        raise error(errno.EAFNOSUPPORT)
+    return sockaddr.unpack(data)

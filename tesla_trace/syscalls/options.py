@@ -1,0 +1,141 @@
+"""getsockopt(2) and setsockopt(2), by a table of whose each option is."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import socket as sockets
+import struct
+from dataclasses import dataclass
+
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.session import Session
+from tesla_trace.syscalls.socket import Socket, State
+from tesla_trace.syscalls.words import error, pack_int, read_int, signed
+
+LONGEST = 64 * 1024
+"""Bytes of an option's value that are read or given at the most."""
+
+
+class Whose(enum.Enum):
+    """Who keeps an option."""
+
+    REAL = "the kernel's socket, through the handlers"
+    PAIR = "the program's end of the pair"
+    BOTH = "both"
+    OURS = "kept by us"
+    REFUSED = "refused with ENOPROTOOPT; programs do without"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table."""
+
+    name: str
+    whose: Whose
+    note: str
+
+
+SOCKET, TCP = sockets.SOL_SOCKET, sockets.IPPROTO_TCP
+
+# Numbers that Python has no name for are from asm-generic/socket.h and linux/tcp.h.
+OPTIONS: dict[tuple[int, int], Option] = {
+    (SOCKET, 3): Option("SO_TYPE", Whose.PAIR, "a stream, too"),
+    (SOCKET, 4): Option("SO_ERROR", Whose.OURS, "the handlers' connect; else the pair's"),
+    (SOCKET, 10): Option("SO_OOBINLINE", Whose.BOTH, "the urgent byte comes through the pair"),
+    (SOCKET, 13): Option("SO_LINGER", Whose.OURS, "a close that lingers would stop all flows"),
+    (SOCKET, 18): Option("SO_RCVLOWAT", Whose.PAIR, "reading is from the pair"),
+    (SOCKET, 20): Option("SO_RCVTIMEO", Whose.PAIR, "accept looks at it"),
+    (SOCKET, 21): Option("SO_SNDTIMEO", Whose.PAIR, "connect looks at it"),
+    (SOCKET, 26): Option("SO_ATTACH_FILTER", Whose.REFUSED, "its value is a pointer"),
+    (SOCKET, 30): Option("SO_ACCEPTCONN", Whose.OURS, "whether it listens"),
+    (SOCKET, 38): Option("SO_PROTOCOL", Whose.OURS, "the pair has none"),
+    (SOCKET, 39): Option("SO_DOMAIN", Whose.OURS, "the pair's is AF_UNIX"),
+    (SOCKET, 42): Option("SO_PEEK_OFF", Whose.PAIR, "reading is from the pair"),
+    (SOCKET, 50): Option("SO_ATTACH_BPF", Whose.REFUSED, "it counts packets, we have none"),
+    (SOCKET, 51): Option("SO_ATTACH_REUSEPORT_CBPF", Whose.REFUSED, "its value is a pointer"),
+    (SOCKET, 52): Option("SO_ATTACH_REUSEPORT_EBPF", Whose.REFUSED, "its value is a descriptor"),
+    (SOCKET, 60): Option("SO_ZEROCOPY", Whose.REFUSED, "the pair has no completions"),
+    (SOCKET, 66): Option("SO_RCVTIMEO_NEW", Whose.PAIR, "as SO_RCVTIMEO"),
+    (SOCKET, 67): Option("SO_SNDTIMEO_NEW", Whose.PAIR, "as SO_SNDTIMEO"),
+    (TCP, 19): Option("TCP_REPAIR", Whose.REFUSED, "the connection is not the program's"),
+    (TCP, 30): Option("TCP_FASTOPEN_CONNECT", Whose.OURS, "connect would not wait for an answer"),
+    (TCP, 31): Option("TCP_ULP", Whose.REFUSED, "kernel TLS would not see the handlers' bytes"),
+    (TCP, 35): Option("TCP_ZEROCOPY_RECEIVE", Whose.REFUSED, "its value has pointers"),
+}
+"""Every other option is the kernel's socket's."""
+
+OTHER = Option("", Whose.REAL, "")
+
+STORED = {(SOCKET, 13): struct.pack("ii", 0, 0), (TCP, 30): pack_int(0)}
+"""Options that are only kept, with what they are at first."""
+
+
+def getsockopt(session: Session, stop: Stop) -> None:
+    """Answer from where the option is kept."""
+    socket = session.socket(stop, signed(stop.args[0]))
+    if socket is None:
+        return stop.proceed()
+    level, option = signed(stop.args[1]), signed(stop.args[2])
+    whose = OPTIONS.get((level, option), OTHER).whose
+    if whose is Whose.PAIR or (level, option) == (SOCKET, 4) and not socket.error:
+        return stop.proceed()
+    size = read_int(stop, stop.args[4])
+    if size < 0:
+        raise error(errno.EINVAL)
+    size = min(size, LONGEST)
+    if whose is Whose.REFUSED:
+        raise error(errno.ENOPROTOOPT)
+    if whose is Whose.OURS:
+        value = _ours(socket, level, option)[:size]
+    else:
+        value = socket.control.getsockopt(level, option, size)
+    if value:
+        stop.write(stop.args[3], value)
+    stop.write(stop.args[4], pack_int(len(value)))
+    if (level, option) == (SOCKET, 4):
+        socket.error = 0
+        if socket.state is State.FAILED:
+            socket.state = State.FRESH
+    stop.reply(0)
+
+
+def setsockopt(session: Session, stop: Stop) -> None:
+    """Set it where it is kept."""
+    socket = session.socket(stop, signed(stop.args[0]))
+    if socket is None:
+        return stop.proceed()
+    level, option, size = signed(stop.args[1]), signed(stop.args[2]), signed(stop.args[4])
+    whose = OPTIONS.get((level, option), OTHER).whose
+    if whose is Whose.PAIR:
+        return stop.proceed()
+    if size < 0:
+        raise error(errno.EINVAL)
+    if whose is Whose.REFUSED:
+        raise error(errno.ENOPROTOOPT)
+    value = stop.read(stop.args[3], min(size, LONGEST)) if size else b""
+    if (level, option) in STORED:
+        least = len(STORED[level, option])
+        if len(value) < least:
+            raise error(errno.EINVAL)
+        socket.store(level, option, value[:least])
+    elif whose is Whose.OURS:
+        raise error(errno.ENOPROTOOPT)
+    else:
+        socket.control.setsockopt(level, option, value)
+    if whose is Whose.BOTH:
+        return stop.proceed()
+    stop.reply(0)
+
+
+def _ours(socket: Socket, level: int, option: int) -> bytes:
+    match level, option:
+        case (sockets.SOL_SOCKET, 4):
+            return pack_int(socket.error)
+        case (sockets.SOL_SOCKET, 30):
+            return pack_int(socket.state is State.LISTENING)
+        case (sockets.SOL_SOCKET, 38):
+            return pack_int(socket.protocol)
+        case (sockets.SOL_SOCKET, 39):
+            return pack_int(socket.domain)
+    return socket.stored.get((level, option), STORED[level, option])

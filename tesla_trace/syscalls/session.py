@@ -1,0 +1,95 @@
+"""What all trapped calls share: the sockets, the network, the handlers, the log."""
+
+from __future__ import annotations
+
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tesla_trace.flow import Flow, Stack
+from tesla_trace.io.loop import Loop
+from tesla_trace.io.network import Network
+from tesla_trace.kernel import proc
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.held import Held
+
+if TYPE_CHECKING:
+    from tesla_trace.syscalls.socket import Socket
+
+REMEMBERED = 4096
+"""Sockets remembered after their flow is over, while the program may still ask about them."""
+
+Write = Callable[[str], None]
+
+
+class Session:
+    """One program under one stack of handlers.
+
+    Args:
+        write: writes one line to the log.
+    """
+
+    def __init__(self, loop: Loop, stack: Stack, write: Write) -> None:
+        self.loop = loop
+        self.stack = stack
+        self.write = write
+        self.held = Held(loop)
+        self.network = Network(loop)
+        self.network.flow = self.flow
+        self._sockets: dict[bytes, Socket] = {}
+        self._over: OrderedDict[bytes, Socket] = OrderedDict()
+        self._flows = 0
+        self._said: set[str] = set()
+
+    # ---- sockets, by what /proc/PID/fd calls them ----
+
+    def socket(self, stop: Stop, fd: int) -> Socket | None:
+        """The socket that a descriptor of the calling thread is, if it is one of ours."""
+        file = stop.file(fd)
+        if file is None:
+            return None
+        return self._sockets.get(file) or self._over.get(file)
+
+    def add(self, socket: Socket) -> None:
+        """A socket of the program has been born, or has a new pair."""
+        self._sockets[socket.pair.file] = socket
+
+    def remember(self, socket: Socket) -> None:
+        """Its flow is over: nothing will tell when the program closes it."""
+        if self._sockets.pop(socket.pair.file, None) is not None:
+            self._over[socket.pair.file] = socket
+            if len(self._over) > REMEMBERED:
+                self._over.popitem(last=False)
+
+    def forget(self, socket: Socket) -> None:
+        """The program has closed it."""
+        self._sockets.pop(socket.pair.file, None)
+        self._over.pop(socket.pair.file, None)
+
+    # ---- flows ----
+
+    def flow(self, stop: Stop | None = None) -> Flow:
+        """A new flow, of the process that makes the call."""
+        self._flows += 1
+        flow = Flow(number=self._flows, write=self.write)
+        if stop is not None:
+            self.identify(flow, stop)
+        return flow
+
+    @staticmethod
+    def identify(flow: Flow, stop: Stop) -> None:
+        """The flow belongs to the process that makes the call."""
+        flow.pid, flow.program = stop.thread, proc.name(stop.thread)
+
+    def crashed(self, stop: Stop, wrong: Exception) -> None:
+        """Report what should not have happened."""
+        self.write(f"{stop.call}(2) of thread {stop.thread} failed; this is a bug:")
+        for line in "".join(traceback.format_exception(wrong)).splitlines():
+            self.write(f"  {line}")
+
+    def say_once(self, line: str) -> None:
+        """Write a line to the log, unless that was done before."""
+        if line not in self._said:
+            self._said.add(line)
+            self.write(line)

@@ -1,0 +1,304 @@
+"""A stream socket of the program: its pair, its graph, and how far it has come.
+
+Facts of Linux (net/ipv4/af_inet.c), which the states follow:
+
+- A connect that was not waited for is asked after with connect(2) or SO_ERROR.  The first connect
+  after it was done says 0, the next EISCONN; the first after it failed says why, the next tries
+  again.
+- A socket whose connect failed keeps its options and its local address.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import socket as sockets
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tesla_trace.address import Address, shown
+from tesla_trace.flow import Context, FlowHandler, failure, reason
+from tesla_trace.io.bottom import RESET, Bottom
+from tesla_trace.io.graph import Graph
+from tesla_trace.io.pair import Pair
+from tesla_trace.io.top import Top
+from tesla_trace.kernel.trap import Gone, Stop
+from tesla_trace.syscalls.session import Session
+
+if TYPE_CHECKING:
+    from tesla_trace.syscalls.accept import Backlog
+
+
+def _nothing() -> None: ...
+
+
+class State(enum.Enum):
+    """How far a socket has come."""
+
+    FRESH = enum.auto()
+    CONNECTING = enum.auto()
+    CONNECTED = enum.auto()
+    FAILED = enum.auto()
+    """A connect that nobody waited for has failed; `error` says why until somebody asks."""
+    LISTENING = enum.auto()
+    OVER = enum.auto()
+    """The flow is over, and the program has not closed the socket yet."""
+
+
+class Socket:
+    """One socket of the program, by whatever descriptors it is known.
+
+    Args:
+        real: the kernel's socket that goes to the network; of an accepted flow, None.
+    """
+
+    def __init__(
+        self, session: Session, domain: int, real: sockets.socket | None, protocol: int = 0
+    ) -> None:
+        self.session = session
+        self.domain = domain
+        self.protocol = protocol or sockets.IPPROTO_TCP
+        self.state = State.FRESH
+        self.error = 0
+        """What SO_ERROR is to tell, once."""
+        self.told = False
+        """Whether the program knows from connect(2) that it is connected."""
+        self.stored: dict[tuple[int, int], bytes] = {}
+        """Options that are ours to keep."""
+        self.seen: tuple[Stop, int] | None = None
+        """Where the program's end was last seen: a call, and its descriptor."""
+        self.top: Top | None = None
+        self.names: dict[str, bytes] = {}
+        """Packed addresses that do not change any more."""
+        self.waiters: list[Callable[[int], None]] = []
+        """Who waits for connect: called with 0 or the errno."""
+        self.backlog: Backlog | None = None
+        self.pair = Pair(session.loop)
+        self.pair.watch.hung_up = self.left
+        session.add(self)
+        if real is not None:
+            graph = Graph(session.loop, session.flow())
+            self.bottom = session.network.bottom(graph, domain, sockets.SOCK_STREAM, real)
+
+    # ---- control calls, wherever they go now ----
+
+    @property
+    def control(self) -> FlowHandler:
+        """Whom to ask: the graph, or before there is one the network's end of it."""
+        return self.top if self.top is not None else self.bottom
+
+    def build(self, stop: Stop) -> Top:
+        """The graph, built now if it was not; what was set before is said to the handlers again."""
+        if self.top is None:
+            flow = self.bottom.ctx.flow
+            self.session.identify(flow, stop)
+            self.top = self._built(self.bottom, flow.target)
+            self.bottom.repeat(self.top)
+        return self.top
+
+    def _built(self, bottom: Bottom, target: Address | None) -> Top:
+        graph, kind = bottom.graph, sockets.SOCK_STREAM
+        first = [bottom]
+
+        def below(domain: int, type: int) -> FlowHandler:
+            return first.pop() if first else self.session.network.another(graph, domain, type)
+
+        plumb = self.session.stack.plumber(graph, below, graph.flow)
+        ctx = Context(self.domain, kind, graph, None, plumb, flow=graph.flow)
+        return Top(ctx, graph, self.pair, self)
+
+    # ---- connecting ----
+
+    def connect(self, stop: Stop, address: Address) -> None:
+        """Start connecting.
+
+        Raises:
+            OSError: it has failed at once, and the socket is as before.
+        """
+        self.pair.discard()
+        self.bottom.ctx.flow.target = address
+        try:
+            self.build(stop).connect(address)
+        except OSError as error:
+            self._log_failure(error)
+            self.renew()
+            raise
+        except Exception as wrong:
+            crashed = self.bottom.graph.crash(wrong)
+            self.renew()
+            raise crashed from wrong
+        self.state = State.CONNECTING
+
+    def instead(self, stop: Stop, proceed: Callable[[], None]) -> None:
+        """Once connected, do `proceed` for a call that waits, rather than answer it with 0."""
+        waiter = self.waiters.pop()
+
+        def answer(number: int) -> None:
+            if number:
+                waiter(number)
+            else:
+                self.session.held.release(stop)
+                proceed()
+
+        self.waiters.append(answer)
+
+    def store(self, level: int, option: int, value: bytes) -> None:
+        """Keep an option that is ours to keep."""
+        self.stored[level, option] = value
+
+    def connected(self, error: OSError | None) -> None:
+        """The connect is over; see `Owner`."""
+        if self.state is not State.CONNECTING:
+            return
+        waiters, self.waiters = self.waiters, []
+        number = error.errno or errno.EIO if error is not None else 0
+        if error is None:
+            self.state = State.CONNECTED
+            self.told = bool(waiters)
+            self.pair.empty()
+            if self.top is not None:
+                self.top.open()
+        else:
+            self._log_failure(error)
+            if self.pair.filled:
+                self.session.remember(self)
+                self.pair.close()  # with the filler unread: readable, writable and hung up
+            self.renew()
+            if not waiters:
+                self.state, self.error = State.FAILED, number
+        for answer in waiters:
+            answer(number)
+
+    def _log_failure(self, error: OSError) -> None:
+        if why := reason(error):
+            flow = self.bottom.ctx.flow
+            target = shown(flow.target) if flow.target else "?"
+            flow.log(f"connect to {target}: {os.strerror(error.errno or 0)}: {why}")
+
+    def renew(self) -> None:
+        """Take a new socket of the kernel in place of one whose connect failed."""
+        old = self.bottom
+        top, self.top = self.top, None
+        if top is not None:
+            top.abort()
+        old.abort()
+        self.pair.watch.call(_nothing, _nothing, self.left)
+        self.state = State.FRESH
+        graph = Graph(self.session.loop, self.session.flow())
+        kind = sockets.SOCK_STREAM
+        try:
+            self.bottom = self.session.network.another(graph, self.domain, kind)
+            for level, option, value in old.settings:
+                self.bottom.setsockopt(level, option, value)
+            if old.bound is not None:
+                self.bottom.bind(old.bound)
+        except OSError as error:
+            graph.flow.log(f"the socket cannot be used again: {error}")
+
+    def dissolve(self, stop: Stop, fd: int, cloexec: bool) -> None:
+        """Be as new, as after connect(2) with AF_UNSPEC: the peer is sent a reset."""
+        self._close_backlog()
+        self.renew()
+        self.repair(stop, fd, cloexec)
+
+    def repair(self, stop: Stop, fd: int, cloexec: bool) -> None:
+        """Give the program a fresh pair in place of one that is used up."""
+        self.session.forget(self)
+        self.pair.close()
+        self.pair = Pair(self.session.loop)
+        self.pair.watch.hung_up = self.left
+        assert self.pair.app is not None
+        stop.inject(self.pair.app.fileno(), cloexec=cloexec, at=fd)
+        self.pair.given()
+        self.session.add(self)
+        self.names.clear()
+        self.told, self.error = False, 0
+
+    # ---- accepting ----
+
+    def arrived(self) -> None:
+        """A connection can be accepted; see `Owner`."""
+        if self.backlog is not None:
+            self.backlog.arrived()
+
+    @classmethod
+    def accepted(cls, listener: Socket, flow: FlowHandler) -> Socket:
+        """The socket of a flow that a listener accepted; its end is not the program's yet."""
+        socket = cls(listener.session, listener.domain, None, listener.protocol)
+        graph = flow.ctx.clock
+        assert isinstance(graph, Graph)
+        (socket.bottom,) = graph.bottoms[:1]
+        socket.stored = dict(listener.stored)
+        socket.top = Top(
+            Context(
+                socket.domain,
+                sockets.SOCK_STREAM,
+                graph,
+                None,
+                flow.ctx.plumb,
+                accepted=flow,
+                flow=graph.flow,
+            ),
+            graph,
+            socket.pair,
+            socket,
+        )
+        socket.state, socket.told = State.CONNECTED, True
+        socket.top.open()
+        return socket
+
+    def stop_listening(self) -> None:
+        """Listen no more, but keep the local address."""
+        self._close_backlog()
+        self.renew()
+
+    def resets(self) -> bool:
+        """Whether a close is a reset: SO_LINGER with no time; see `Owner`."""
+        return self.stored.get((sockets.SOL_SOCKET, sockets.SO_LINGER), b"") == RESET
+
+    def _close_backlog(self) -> None:
+        if self.backlog is not None:
+            self.backlog.close()
+            self.backlog = None
+
+    # ---- ends ----
+
+    def left(self) -> None:
+        """The program has closed its last descriptor; see `Owner`."""
+        self.session.forget(self)
+        self._close_backlog()
+        if self.top is None:
+            self.bottom.close()
+        self.pair.close()
+
+    def lost(self) -> None:
+        """The flow is over, but the program may still have its socket; see `Owner`."""
+        self.state = State.OVER
+        self._close_backlog()
+        self.session.remember(self)
+        self.pair.close()
+
+    def spoil(self) -> None:
+        """Make the close of the pair a reset for the program; see `Owner`."""
+        if self.pair.app is not None:
+            return Pair.spoil(self.pair.app)
+        with suppress(OSError, Gone):
+            with self.borrowed() as app:
+                Pair.spoil(app)
+
+    def borrowed(self, stop: Stop | None = None, fd: int = -1) -> sockets.socket:
+        """A copy of the program's end, to be closed at once.
+
+        Raises:
+            OSError: it is not where it was last seen.
+        """
+        if stop is not None:
+            self.seen = stop, fd
+        if self.seen is None:
+            raise failure(errno.EBADF, "never seen")
+        at, fd = self.seen
+        if at.file(fd) != self.pair.file:
+            raise failure(errno.EBADF, "moved")
+        return sockets.socket(fileno=at.borrow(fd))
