@@ -1,4 +1,4 @@
-"""The command line: `tesla_trace [--OPTION] +HANDLER[=VALUE] [-OPTION[=VALUE]] … PROGRAM [ARG …]`."""
+"""The command line: `tesla_trace [--OPTION] +HANDLER[=VALUE] [-OPTION[=VALUE]] PROGRAM [ARG]`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_TRAP = 3
 """Exit status where this machine does not let us trap system calls."""
 
 HELP = """\
-usage: tesla_trace [--log FILE] [--wait] [-d] +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM [ARG ...]
+usage: tesla_trace [--log FILE] [--wait] [-d] +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM ARG ...
        tesla_trace +HANDLER          what that handler does, and its options
        tesla_trace --handlers        the handlers there are
        tesla_trace --doctor          what this machine allows
@@ -128,9 +128,7 @@ def _run(words: Words, stack: Stack, report: Report) -> None:
 
     def supervise(end: FrontEnd, signals: Signals) -> int:
         try:
-            supervisor = Supervisor(
-                words.program, stack, report, signals, end, stay=words.wait
-            )
+            supervisor = Supervisor(words.program, stack, report, signals, end, stay=words.wait)
         except ExecError as wrong:
             report.write(str(wrong))
             return wrong.status

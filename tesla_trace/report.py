@@ -30,7 +30,9 @@ class Report:
         """Write one line; if it cannot be written, nobody is to suffer from it."""
         if self._stamped:
             now = time.time()
-            line = f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 1000):03} {line}"
+            line = (
+                f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 1000):03} {line}"
+            )
         else:
             line = f"tesla_trace: {line}"
         with contextlib.suppress(OSError):

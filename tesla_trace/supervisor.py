@@ -104,6 +104,7 @@ class Supervisor:
         self._loop.forget_trap()
         self._trap.close()
         self._reap()
+        self._session.end()
         self._session.network.drain(self._finish)
 
     def _finish(self) -> None:

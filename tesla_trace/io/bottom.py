@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, numeric
@@ -17,7 +18,7 @@ from tesla_trace.io.loop import READ, WRITE
 if TYPE_CHECKING:
     from tesla_trace.io.network import Network
 
-PIECE = 64 * 1024
+PIECE = 128 * 1024
 """Bytes read at a time."""
 
 FULL = 256 * 1024
@@ -62,6 +63,18 @@ class Bottom(FlowHandler):
         self._error: OSError | None = None
         graph.bottoms.append(self)
         network.open.add(self)
+
+    def take_after(self, other: Bottom | None) -> None:
+        """Have the options and the local address of one that was there before.
+
+        Raises:
+            OSError: they are not to be had any more.
+        """
+        if other is not None:
+            for level, option, value in other.settings:
+                self.setsockopt(level, option, value)
+            if other.bound is not None:
+                self.bind(other.bound)
 
     def repeat(self, top: FlowHandler) -> None:
         """Say to the handlers above, which were not there then, what has been set so far."""
@@ -211,7 +224,8 @@ class Bottom(FlowHandler):
         if not self._queue:
             self._watch.want(WRITE, False)
             if self._shut and not self._lost:
-                self.real.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # reset meanwhile: reading tells
+                    self.real.shutdown(socket.SHUT_WR)
             if self.closed:
                 return self._let_go()
         if self._queued <= FULL // 2 or self._lost:
@@ -237,7 +251,8 @@ class Bottom(FlowHandler):
             self._lost = True
             self._queue.clear()
             if self._ended:
-                self.later(lambda: self.upstream.ended(self, error))
+                lost = error
+                self.later(lambda: self.upstream.ended(self, lost))
             return 0
         self.moved += sent
         return sent

@@ -5,8 +5,8 @@ Facts about such a pair, and what they mean for us:
 - It is writable at once, so a program would believe that its non-blocking connect is done.  So its
   end is filled until it takes no more; poll(2) and epoll(7) then report nothing, edge-triggered
   too.  Taking exactly that much out makes it writable.
-- A process reads ECONNRESET, after the data that is there already, when the other end is closed with
-  something unread in it.  So to reset, one byte is sent through a copy of the program's end, for
+- A process reads ECONNRESET, after the data that is there already, when the other end is closed
+  with something unread in it.  So to reset, one byte is sent through a copy of the program's end, for
   nobody to read.
 - A copy of the program's end hides its close.  None is kept.
 - A listening socket is never writable; the pair of one is filled too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections import deque
+from contextlib import suppress
 from typing import Protocol
 
 from tesla_trace.flow import Address, Context, FlowHandler
@@ -11,7 +12,7 @@ from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
 from tesla_trace.io.pair import Pair
 
-PIECE = 64 * 1024
+PIECE = 128 * 1024
 """Bytes read at a time."""
 
 FULL = 256 * 1024
@@ -133,7 +134,8 @@ class Top(FlowHandler):
         else:
             self._done = True
             self._watch.want(READ, False)
-            self.shutdown(False, True)
+            with suppress(OSError):  # reset meanwhile: an event tells
+                self.shutdown(False, True)
 
     def _writable(self) -> None:
         while self._queue and not self._deaf:

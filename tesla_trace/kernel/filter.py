@@ -46,7 +46,6 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
 
 
-
 REFUSED = ("io_uring_setup",)
 """Calls that reach the network without any other: they get ENOSYS, and programs do without."""
 

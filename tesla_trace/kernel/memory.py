@@ -15,7 +15,6 @@ does when it writes the result of a call, and both transfer partly what is partl
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -49,6 +48,11 @@ class Memory:
         self._calls = 0
         self._file: int | None = None
 
+    @property
+    def bound(self) -> bool:
+        """Whether what is read is certainly this thread's, and not another's of the same number."""
+        return self._file is not None
+
     def close(self) -> None:
         """Let go of what was opened."""
         if self._file is not None:
@@ -63,11 +67,13 @@ class Memory:
                 ours to read.
         """
         if self._file is not None or self._opened():
-            with contextlib.suppress(OSError, OverflowError):
+            try:
                 data = os.pread(self._file or 0, size, address)
                 if len(data) == size:
                     return data
-            self.close()  # wrong address or new memory: the slow way tells
+            except (OSError, OverflowError):
+                pass  # wrong address or new memory: the slow way tells
+            self.close()
         if size > MOST:
             raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
         buffer = ctypes.create_string_buffer(size)
@@ -82,9 +88,11 @@ class Memory:
             OSError: as `read` does; some of it may have been written.
         """
         if self._file is not None or self._opened():
-            with contextlib.suppress(OSError, OverflowError):
+            try:
                 if os.pwrite(self._file or 0, data, address) == len(data):
                     return
+            except (OSError, OverflowError):
+                pass
             self.close()
         here = _Iovec(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data))
         there = _Iovec(address, len(data))

@@ -33,10 +33,10 @@ from tesla_trace.kernel import pending, proc
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
 
-# linux/seccomp.h: struct seccomp_notif, seccomp_notif_resp, seccomp_notif_addfd
+# linux/seccomp.h: struct seccomp_notif; seccomp_notif_resp and seccomp_notif_addfd behind their id
 NOTIFICATION = struct.Struct("=QIIiIQ6Q")
-RESPONSE = struct.Struct("=QqiI")
-ADDFD = struct.Struct("=QIIII")
+ANSWER = struct.Struct("=qiI")
+ADDFD = struct.Struct("=IIII")
 
 IOCTL_RECV = 0xC0502100
 IOCTL_SEND = 0xC0182101
@@ -50,6 +50,7 @@ ADDFD_SETFD = 1
 
 ERESTARTSYS = 512
 
+
 def _linux() -> tuple[int, int]:
     major, minor = re.match(r"(\d+)\.(\d+)", os.uname().release).groups()  # type: ignore[union-attr]
     return int(major), int(minor)
@@ -59,6 +60,8 @@ RECV_ENDS = _linux() >= (6, 11)
 """Whether RECV says ENOENT once the last process is gone, rather than wait for ever."""
 
 _ZEROS = bytes(NOTIFICATION.size)
+_DONE = ANSWER.pack(0, 0, 0)
+_CONTINUE = ANSWER.pack(0, 0, FLAG_CONTINUE)
 _ioctl = fcntl.ioctl
 
 
@@ -83,6 +86,12 @@ class NotifyStop:
         self.call = call
         self.args = args
 
+    def process(self) -> int:
+        try:
+            return self._threads[self.thread].process
+        except OSError:
+            return self.thread
+
     def file(self, fd: int) -> bytes | None:
         return self._threads.file(self.thread, fd)
 
@@ -93,12 +102,15 @@ class NotifyStop:
         return proc.closes_on_exec(self.thread, fd)
 
     def read(self, address: int, size: int) -> bytes:
+        memory = self._threads[self.thread].memory
+        bound = memory.bound
         try:
-            data = self._threads[self.thread].memory.read(address, size)
+            data = memory.read(address, size)
         except OSError as error:
             self._confirm()
             raise _fault(error) from error
-        self._confirm()
+        if not bound:
+            self._confirm()
         return data
 
     def write(self, address: int, data: bytes) -> None:
@@ -112,9 +124,9 @@ class NotifyStop:
         flags = os.O_CLOEXEC if cloexec else 0
         how, number = (0, 0) if at is None else (ADDFD_SETFD, at)
         # A bytearray, for with bytes Python gives those back and not the descriptor.
-        request = bytearray(self.id + ADDFD.pack(0, how, fd, number, flags)[8:])
+        request = bytearray(self.id + ADDFD.pack(how, fd, number, flags))
         try:
-            return _ioctl(self._listener, IOCTL_ADDFD, request)
+            return int(_ioctl(self._listener, IOCTL_ADDFD, request))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EINPROGRESS):
                 raise Gone from error
@@ -131,20 +143,22 @@ class NotifyStop:
         return pending.interrupts(self.thread)
 
     def reply(self, value: int = 0) -> None:
-        self._send(value, 0, 0)
+        self._send(ANSWER.pack(value, 0, 0) if value else _DONE)
 
     def fail(self, number: int) -> None:
-        self._send(0, -number, 0)
+        self._send(ANSWER.pack(0, -number, 0))
 
     def proceed(self) -> None:
-        self._send(0, 0, FLAG_CONTINUE)
+        self._send(_CONTINUE)
 
     def restart(self) -> None:
-        self._send(0, -ERESTARTSYS, 0)
+        self._send(ANSWER.pack(0, -ERESTARTSYS, 0))
 
-    def _send(self, value: int, error: int, flags: int) -> None:
-        with contextlib.suppress(FileNotFoundError):  # gone, so that nobody minds
-            _ioctl(self._listener, IOCTL_SEND, self.id + RESPONSE.pack(0, value, error, flags)[8:])
+    def _send(self, answer: bytes) -> None:
+        try:
+            _ioctl(self._listener, IOCTL_SEND, self.id + answer)
+        except FileNotFoundError:
+            pass  # gone, so that nobody minds
 
     def _confirm(self) -> None:
         if not self.waiting():
@@ -181,9 +195,9 @@ class NotifyTrap:
             self._look()
             return None
         assert isinstance(told, bytes)
-        _, thread, _, number, _, _, *args = NOTIFICATION.unpack(told)
-        call = self._calls[number]
-        return NotifyStop(self._listener, self._threads, told[:8], thread, call, tuple(args))
+        words = NOTIFICATION.unpack(told)  # id, thread, flags, number, arch, ip, args
+        call = self._calls[words[3]]
+        return NotifyStop(self._listener, self._threads, told[:8], words[1], call, words[6:])
 
     def close(self) -> None:
         os.close(self._listener)

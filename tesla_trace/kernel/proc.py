@@ -41,6 +41,20 @@ def threads(process: int) -> list[int]:
         return []
 
 
+def descendants(process: int) -> list[int]:
+    """The processes below a process, by /proc/PID/task/TID/children."""
+    found: list[int] = []
+    for thread in threads(process):
+        try:
+            with open(f"/proc/{process}/task/{thread}/children") as file:
+                children = [int(each) for each in file.read().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
+
+
 def closes_on_exec(thread: int, fd: int) -> bool:
     """Whether a descriptor of the thread has FD_CLOEXEC; False if there is none."""
     try:

@@ -73,7 +73,8 @@ def install(bpf: bytes) -> int:
         The listener; close-on-exec.
 
     Raises:
-        OSError: EBUSY, there is a listener already; EINVAL, the kernel is too old; and as seccomp(2).
+        OSError: EBUSY, there is a listener already; EINVAL, the kernel is too old; others as
+            seccomp(2).
     """
     program = _Fprog(len(bpf) // INSTRUCTION, bpf)
     flags = FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV
@@ -88,7 +89,7 @@ def install(bpf: bytes) -> int:
 def initial_environment() -> dict[bytes, bytes]:
     """The environment this process was started with.
 
-    Python adds LC_CTYPE to its own where the locale is "C" (PEP 538); the program is not to see that.
+    Python adds LC_CTYPE to its own where the locale is "C" (PEP 538), which is none of the program's.
     """
     words = Path("/proc/self/environ").read_bytes().split(b"\0")
     return dict(word.split(b"=", 1) for word in words if b"=" in word[1:])

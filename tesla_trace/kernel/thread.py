@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 from collections import OrderedDict
+from functools import cached_property
 
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.libc import pidfd_getfd
@@ -43,6 +44,15 @@ class Thread:
         os.close(self._fds)
         if self._pidfd is not None:
             os.close(self._pidfd)
+
+    @cached_property
+    def process(self) -> int:
+        """The process that the thread belongs to.
+
+        Raises:
+            OSError: the thread is gone.
+        """
+        return proc.process(self.number)
 
     def file(self, fd: int) -> bytes:
         """What a descriptor of the thread is: `socket:[INODE]` for a socket.
@@ -84,18 +94,40 @@ class Threads:
 
     def file(self, number: int, fd: int) -> bytes | None:
         """What a descriptor of a thread is; None where there is no such descriptor."""
-        with contextlib.suppress(OSError):
+        try:
             return self[number].file(fd)
-        self.forget(number)  # the number may have passed to another thread
-        with contextlib.suppress(OSError):
+        except OSError:
+            self.forget(number)  # the number may have passed to another thread
+        try:
             return self[number].file(fd)
-        return None
+        except OSError:
+            return None
 
     def forget(self, number: int) -> None:
         """Ask anew, the next time."""
         thread = self._kept.pop(number, None)
         if thread is not None:
             thread.close()
+
+
+def borrow_from_anyone(file: bytes) -> int:
+    """A copy of a descriptor of `file` from whichever process of the program has one.
+
+    A look at every descriptor of every process below us: for what happens seldom.
+
+    Raises:
+        OSError: EBADF, nobody has.
+    """
+    for process in proc.descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            thread = Thread(process)
+            try:
+                for name in os.listdir(f"/proc/{process}/fd"):
+                    if thread.file(int(name)) == file:
+                        return thread.borrow(int(name))
+            finally:
+                thread.close()
+    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _pidfd(thread: int) -> int:

@@ -19,6 +19,9 @@ class Stop(Protocol):
     args: tuple[int, ...]
     """The six registers, as unsigned 64-bit numbers."""
 
+    def process(self) -> int:
+        """The number of the process that the thread belongs to; the thread's if it is gone."""
+
     def file(self, fd: int) -> bytes | None:
         """What the thread's descriptor is, `socket:[INODE]` for a socket; None if there is none."""
 

@@ -23,6 +23,12 @@ TOKEN = b"\0"
 epoll has an event for each."""
 
 
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+PAUSE = 0.1
+"""Seconds without accepting when there is nothing to accept with."""
+
+
 class Backlog:
     """The connections that have come in and were not accepted yet, and the calls that wait."""
 
@@ -40,8 +46,12 @@ class Backlog:
             return top.may_avail(False)
         try:
             flow, peer = top.control.accept()
-        except OSError:
-            return  # gone again, or no descriptor left: the kernel will say again
+        except OSError as wrong:
+            if wrong.errno in EXHAUSTED:
+                self._pause(wrong)
+            return
+        except Exception as wrong:
+            return self._listener.session.crashed("accept", wrong)
         accepted = Socket.accepted(self._listener, flow)
         self._ready.append((accepted, peer))
         with suppress(OSError):
@@ -49,6 +59,19 @@ class Backlog:
         while self.waiting and self._ready:
             self._listener.session.held.release(stop := self.waiting.popleft())
             answer(self._listener, stop)
+
+    def _pause(self, wrong: OSError) -> None:
+        """Leave connections with the kernel for a while: it would tell of them without end."""
+        top, loop = self._listener.top, self._listener.session.loop
+        self._listener.session.say_once(f"connections have to wait: {wrong.strerror} (ulimit -n)")
+        if top is not None:
+            top.may_avail(False)
+            loop.at(loop.now() + PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        top = self._listener.top
+        if top is not None and not top.closed:
+            top.may_avail(True)
 
     def take(self) -> tuple[Socket, Address] | None:
         """The connection that has waited longest."""

@@ -23,7 +23,9 @@ def socket(session: Session, stop: Stop) -> None:
     if flags & ~FLAGS:
         raise error(errno.EINVAL)
     if session.stack.refuses(kind):
-        session.say_once(f"socket(2) of type {_named(kind)}: refused, for it would bypass a handler")
+        session.say_once(
+            f"socket(2) of type {_named(kind)}: refused, for it would bypass a handler"
+        )
         raise error(errno.EPROTONOSUPPORT)
     if kind != sockets.SOCK_STREAM:
         return stop.proceed()

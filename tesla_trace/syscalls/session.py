@@ -60,12 +60,18 @@ class Session:
         if self._sockets.pop(socket.pair.file, None) is not None:
             self._over[socket.pair.file] = socket
             if len(self._over) > REMEMBERED:
-                self._over.popitem(last=False)
+                self._over.popitem(last=False)[1].dispose()
 
     def forget(self, socket: Socket) -> None:
         """The program has closed it."""
         self._sockets.pop(socket.pair.file, None)
         self._over.pop(socket.pair.file, None)
+
+    def end(self) -> None:
+        """Nobody is left to ask about anything."""
+        for socket in self._over.values():
+            socket.dispose()
+        self._over.clear()
 
     # ---- flows ----
 
@@ -80,11 +86,11 @@ class Session:
     @staticmethod
     def identify(flow: Flow, stop: Stop) -> None:
         """The flow belongs to the process that makes the call."""
-        flow.pid, flow.program = stop.thread, proc.name(stop.thread)
+        flow.pid, flow.program = stop.process(), proc.name(stop.thread)
 
-    def crashed(self, stop: Stop, wrong: Exception) -> None:
+    def crashed(self, what: str, wrong: Exception) -> None:
         """Report what should not have happened."""
-        self.write(f"{stop.call}(2) of thread {stop.thread} failed; this is a bug:")
+        self.write(f"{what} failed; this is a bug of ours, or of a handler:")
         for line in "".join(traceback.format_exception(wrong)).splitlines():
             self.write(f"  {line}")
 

@@ -24,6 +24,7 @@ from tesla_trace.io.bottom import RESET, Bottom
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.pair import Pair
 from tesla_trace.io.top import Top
+from tesla_trace.kernel.thread import borrow_from_anyone
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.session import Session
 
@@ -70,6 +71,9 @@ class Socket:
         self.seen: tuple[Stop, int] | None = None
         """Where the program's end was last seen: a call, and its descriptor."""
         self.top: Top | None = None
+        self._bottom: Bottom | None = None
+        self._before: Bottom | None = None
+        """The network's end of the flow before, whose options and address still hold."""
         self.names: dict[str, bytes] = {}
         """Packed addresses that do not change any more."""
         self.waiters: list[Callable[[int], None]] = []
@@ -80,9 +84,27 @@ class Socket:
         session.add(self)
         if real is not None:
             graph = Graph(session.loop, session.flow())
-            self.bottom = session.network.bottom(graph, domain, sockets.SOCK_STREAM, real)
+            self._bottom = session.network.bottom(graph, domain, sockets.SOCK_STREAM, real)
 
     # ---- control calls, wherever they go now ----
+
+    @property
+    def bottom(self) -> Bottom:
+        """The network's end; after a failed connect a new one, made when it is asked for.
+
+        Raises:
+            OSError: as socket(2) or bind(2).
+        """
+        if self._bottom is None:
+            graph = Graph(self.session.loop, self.session.flow())
+            made = self.session.network.another(graph, self.domain, sockets.SOCK_STREAM)
+            try:
+                made.take_after(self._before)
+            except OSError:
+                made.close()
+                raise
+            self._bottom = made
+        return self._bottom
 
     @property
     def control(self) -> FlowHandler:
@@ -178,24 +200,19 @@ class Socket:
             flow.log(f"connect to {target}: {os.strerror(error.errno or 0)}: {why}")
 
     def renew(self) -> None:
-        """Take a new socket of the kernel in place of one whose connect failed."""
-        old = self.bottom
-        top, self.top = self.top, None
-        if top is not None:
-            top.abort()
-        old.abort()
+        """Be as before a connect or listen; what was set and bound still holds."""
+        if self.top is not None:
+            self.top.abort()
+            self.top = None
+        self.dispose()
         self.pair.watch.call(_nothing, _nothing, self.left)
         self.state = State.FRESH
-        graph = Graph(self.session.loop, self.session.flow())
-        kind = sockets.SOCK_STREAM
-        try:
-            self.bottom = self.session.network.another(graph, self.domain, kind)
-            for level, option, value in old.settings:
-                self.bottom.setsockopt(level, option, value)
-            if old.bound is not None:
-                self.bottom.bind(old.bound)
-        except OSError as error:
-            graph.flow.log(f"the socket cannot be used again: {error}")
+
+    def dispose(self) -> None:
+        """Let go of the network's end, if there is one."""
+        if self._bottom is not None:
+            self._bottom.abort()
+            self._before, self._bottom = self._bottom, None
 
     def dissolve(self, stop: Stop, fd: int, cloexec: bool) -> None:
         """Be as new, as after connect(2) with AF_UNSPEC: the peer is sent a reset."""
@@ -229,7 +246,7 @@ class Socket:
         socket = cls(listener.session, listener.domain, None, listener.protocol)
         graph = flow.ctx.clock
         assert isinstance(graph, Graph)
-        (socket.bottom,) = graph.bottoms[:1]
+        socket._bottom = graph.bottoms[0]
         socket.stored = dict(listener.stored)
         socket.top = Top(
             Context(
@@ -269,14 +286,17 @@ class Socket:
         """The program has closed its last descriptor; see `Owner`."""
         self.session.forget(self)
         self._close_backlog()
-        if self.top is None:
-            self.bottom.close()
+        if self.top is None and self._bottom is not None:
+            self._bottom.close()
         self.pair.close()
 
     def lost(self) -> None:
         """The flow is over, but the program may still have its socket; see `Owner`."""
         self.state = State.OVER
         self._close_backlog()
+        if self.top is not None:
+            self.top = None
+            self._before, self._bottom = self._bottom, None
         self.session.remember(self)
         self.pair.close()
 
@@ -284,9 +304,16 @@ class Socket:
         """Make the close of the pair a reset for the program; see `Owner`."""
         if self.pair.app is not None:
             return Pair.spoil(self.pair.app)
-        with suppress(OSError, Gone):
-            with self.borrowed() as app:
+        with suppress(OSError):
+            with self._found() as app:
                 Pair.spoil(app)
+
+    def _found(self) -> sockets.socket:
+        """A copy of the program's end, wherever it is by now."""
+        try:
+            return self.borrowed()
+        except (OSError, Gone):
+            return sockets.socket(fileno=borrow_from_anyone(self.pair.file))
 
     def borrowed(self, stop: Stop | None = None, fd: int = -1) -> sockets.socket:
         """A copy of the program's end, to be closed at once.

@@ -40,6 +40,9 @@ CALLS: dict[str, tuple[Doing, tuple[tuple[Condition, ...], ...]]] = {
 """What does each call, and the conditions, one of which must hold for it to be trapped."""
 
 
+DOING = {"socket": create.socket} | {call: doing for call, (doing, _) in CALLS.items()}
+
+
 def rules(stack: Stack) -> list[Rule]:
     """What to trap for these handlers, and no more."""
     return [
@@ -52,20 +55,17 @@ def _sockets(stack: Stack) -> Iterator[Rule]:
     for type in TYPES:
         if stack.serves(type) and type == sockets.SOCK_STREAM or stack.refuses(type):
             for domain in DOMAINS:
-                yield Rule(
-                    "socket", (Masked(0, _REGISTER, domain), Masked(1, create.KIND, type))
-                )
+                yield Rule("socket", (Masked(0, _REGISTER, domain), Masked(1, create.KIND, type)))
 
 
 def serve(session: Session, stop: Stop) -> None:
     """Do one trapped call, or leave it waiting."""
-    doing = create.socket if stop.call == "socket" else CALLS[stop.call][0]
     try:
-        doing(session, stop)
+        DOING[stop.call](session, stop)
     except Gone:
         session.held.release(stop)
     except OSError as wrong:
         stop.fail(wrong.errno or errno.EIO)
     except Exception as wrong:
         stop.fail(errno.ECONNABORTED)  # never let through because something went wrong
-        session.crashed(stop, wrong)
+        session.crashed(f"{stop.call}(2) of thread {stop.thread}", wrong)

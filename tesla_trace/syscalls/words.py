@@ -73,4 +73,5 @@ def write_sockaddr(stop: Stop, address: int, length: int, room: int, data: bytes
     """
     if room:
         stop.write(address, data[:room])
-    stop.write(length, pack_int(len(data)))
+    if room != len(data):  # else it stands there already
+        stop.write(length, pack_int(len(data)))
