@@ -35,6 +35,10 @@ class Report:
             )
         else:
             line = f"tesla_trace: {line}"
+        self.raw(line)
+
+    def raw(self, line: str) -> None:
+        """Write one line just as it is."""
         with contextlib.suppress(OSError):
             os.write(self._file, (line + "\n").encode(errors="replace"))
 

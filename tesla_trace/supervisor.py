@@ -53,7 +53,7 @@ class Supervisor:
         self._left = False
         self._status: int | None = None
         self._loop = Loop()
-        self._session = Session(self._loop, stack, report.write)
+        self._session = Session(self._loop, stack, report.write, report.raw)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         rules = table.rules(stack)
         files = _raise_limit()
@@ -82,7 +82,7 @@ class Supervisor:
         for arrived in self._signals.read():
             if arrived.number == signal.SIGCHLD:
                 self._reap()
-            elif arrived.sent and arrived.number != signal.SIGCONT:
+            elif arrived.sent and arrived.sender != os.getpid():
                 self._send(arrived.number)
 
     def _reap(self) -> None:

@@ -52,7 +52,8 @@ class Network:
         self.flows = itertools.count(1)
 
     def flow(self, program: str, **facts: Any) -> Flow:
-        return Flow(next(self.flows), 4711, program, write=self.log.append, **facts)
+        log = self.log.append
+        return Flow(next(self.flows), 4711, program, write=log, say=log, **facts)
 
     def application(self, words: Sequence[str] = (), *, probed: bool = False) -> App:
         stack = Stack(parse(words, self.handlers), self.handlers, probed=probed)

@@ -157,7 +157,7 @@ class Playbook:
                 options=options,
                 plumb=lambda domain, type: below,
                 accepted=below if accepted else None,
-                flow=Flow(1, 4711, "curl", accepted, target, self.lines.append),
+                flow=Flow(1, 4711, "curl", accepted, target, self.lines.append, self.lines.append),
             )
         )
         above: Any = self.above

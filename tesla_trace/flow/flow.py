@@ -28,10 +28,12 @@ class Flow:
     """What the program asked to be connected to; of an accepted flow, its peer."""
     write: Callable[[str], None] = field(default=_unheard)
     """Write one line to the log, just as it is: for lines that a machine is to read."""
+    say: Callable[[str], None] = field(default=_unheard)
+    """Write one line to the log as ours, among those of others: for people."""
 
     def log(self, line: str) -> None:
         """Write `line` to the log behind the name of the flow."""
-        self.write(f"{self}: {line}")
+        self.say(f"{self}: {line}")
 
     def __str__(self) -> str:
         """How lines of the log name it: `3 curl[4711]`.

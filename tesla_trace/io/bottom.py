@@ -52,6 +52,7 @@ class Bottom(FlowHandler):
         self.moved = 0
         """Bytes that have passed, both ways."""
         self._repeating = False
+        self._last_name: Address | None = None
         self._ready()
         self._others: list[Address] = []
         self._connecting = self._listening = self._ended = False
@@ -143,6 +144,8 @@ class Bottom(FlowHandler):
 
     def getsockname(self) -> Address:
         """Our own address."""
+        if self._last_name is not None:
+            return self._last_name
         name: Address = self.real.getsockname()
         return name
 
@@ -242,7 +245,7 @@ class Bottom(FlowHandler):
 
     def _send(self, data: bytes) -> int:
         try:
-            sent = self.real.send(data)
+            sent = self.real.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -330,6 +333,8 @@ class Bottom(FlowHandler):
     def _let_go(self) -> None:
         self._queue.clear()
         self._watch.close()
+        with suppress(OSError):
+            self._last_name = self.real.getsockname()
         self.real.close()
         self.graph.bottoms.remove(self)
         self._network.forget(self)

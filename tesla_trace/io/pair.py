@@ -6,8 +6,8 @@ Facts about such a pair, and what they mean for us:
   end is filled until it takes no more; poll(2) and epoll(7) then report nothing, edge-triggered
   too.  Taking exactly that much out makes it writable.
 - A process reads ECONNRESET, after the data that is there already, when the other end is closed
-  with something unread in it.  So to reset, one byte is sent through a copy of the program's end, for
-  nobody to read.
+  with something unread in it.  So to reset, one byte is sent through a copy of the program's
+  end, for nobody to read.
 - A copy of the program's end hides its close.  None is kept.
 - A listening socket is never writable; the pair of one is filled too.
 """
@@ -20,7 +20,16 @@ import socket
 
 from tesla_trace.io.loop import Loop
 
+KEPT = {
+    socket.SO_RCVTIMEO: 16,
+    socket.SO_SNDTIMEO: 16,
+    socket.SO_RCVLOWAT: 4,
+    socket.SO_OOBINLINE: 4,
+}
+"""The options that the program's end keeps, and the sizes of their values."""
+
 FILLER = bytes(64 * 1024)
+SPOILER = bytes(1)
 
 
 class Pair:
@@ -36,6 +45,8 @@ class Pair:
         self.watch = loop.watch(self.master.fileno())
         self.watch.expect_hangup()
         self.closed = False
+        self.has_settings = False
+        """Whether the program has set options that its end keeps."""
         self.filled = 0
         """Bytes of filler that the master end has not read."""
 
@@ -49,7 +60,7 @@ class Pair:
         """Make the program's end unwritable, through a copy of it."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.filled += app.send(FILLER, socket.MSG_DONTWAIT)
+                self.filled += app.send(FILLER, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def empty(self) -> None:
         """Make it writable again, leaving what came behind the filler."""
@@ -83,11 +94,21 @@ class Pair:
         with contextlib.suppress(OSError):
             self.master.shutdown(socket.SHUT_RD)
 
+    def take_after(self, old: socket.socket) -> None:
+        """Make the program's end, which it has not got yet, behave as another one."""
+        assert self.app is not None
+        self.has_settings = True
+        os.set_blocking(self.app.fileno(), os.get_blocking(old.fileno()))
+        for option, size in KEPT.items():
+            with contextlib.suppress(OSError):
+                value = old.getsockopt(socket.SOL_SOCKET, option, size)
+                self.app.setsockopt(socket.SOL_SOCKET, option, value)
+
     @staticmethod
     def spoil(app: socket.socket) -> None:
         """Make the close of the master end a reset, through a copy of the program's end."""
         with contextlib.suppress(OSError):
-            app.send(b"\\0", socket.MSG_DONTWAIT)
+            app.send(SPOILER, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def close(self) -> None:
         """Close our end, and the program's if it was never given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 from collections import deque
 from contextlib import suppress
+from socket import MSG_NOSIGNAL
 from typing import Protocol
 
 from tesla_trace.flow import Address, Context, FlowHandler
@@ -166,7 +167,7 @@ class Top(FlowHandler):
 
     def _send(self, data: bytes) -> int:
         try:
-            return self._pair.master.send(data)
+            return self._pair.master.send(data, MSG_NOSIGNAL)
         except BlockingIOError:
             return 0
         except OSError:  # closed, or shut down for reading

@@ -89,7 +89,7 @@ def install(bpf: bytes) -> int:
 def initial_environment() -> dict[bytes, bytes]:
     """The environment this process was started with.
 
-    Python adds LC_CTYPE to its own where the locale is "C" (PEP 538), which is none of the program's.
+    Python adds LC_CTYPE to its own where the locale is "C" (PEP 538), which is not for the program.
     """
     words = Path("/proc/self/environ").read_bytes().split(b"\0")
     return dict(word.split(b"=", 1) for word in words if b"=" in word[1:])

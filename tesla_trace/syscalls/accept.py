@@ -20,7 +20,8 @@ from tesla_trace.syscalls.words import error, room_for_sockaddr, signed, write_s
 
 TOKEN = b"\0"
 """One byte in the program's end for each connection that waits: as natively, an edge-triggered
-epoll has an event for each."""
+epoll has an event for each.  The pair holds some 280 (each takes 768 bytes of its buffer); beyond
+that there are fewer tokens than connections."""
 
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -37,6 +38,7 @@ class Backlog:
         self.size = size
         self._ready: deque[tuple[Socket, Address]] = deque()
         self.waiting: deque[Stop] = deque()
+        self._tokens = 0
 
     def arrived(self) -> None:
         """Take what waits below, up to the size; the rest waits with the kernel."""
@@ -54,8 +56,9 @@ class Backlog:
             return self._listener.session.crashed("accept", wrong)
         accepted = Socket.accepted(self._listener, flow)
         self._ready.append((accepted, peer))
-        with suppress(OSError):
-            self._listener.pair.master.send(TOKEN)
+        with suppress(OSError):  # full: enough of them are there
+            self._listener.pair.master.send(TOKEN, sockets.MSG_NOSIGNAL)
+            self._tokens += 1
         while self.waiting and self._ready:
             self._listener.session.held.release(stop := self.waiting.popleft())
             answer(self._listener, stop)
@@ -80,6 +83,13 @@ class Backlog:
         if len(self._ready) > self.size and self._listener.top is not None:
             self._listener.top.may_avail(True)
         return self._ready.popleft()
+
+    def spend_token(self) -> bool:
+        """Whether a token is to be taken out: there are more of them than connections."""
+        if self._tokens <= len(self._ready):
+            return False
+        self._tokens -= 1
+        return True
 
     def put_back(self, taken: tuple[Socket, Address]) -> None:
         """Nobody wanted it after all."""
@@ -182,11 +192,15 @@ def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> None:
     if address:
         room = room_for_sockaddr(stop, length)
         write_sockaddr(stop, address, length, room, sockaddr.pack(peer, socket.domain))
+    if listener.pair.has_settings:
+        with listener.borrowed(stop, signed(stop.args[0])) as end:
+            socket.pair.take_after(end)
     app.setblocking(not flags & sockets.SOCK_NONBLOCK)
     fd = stop.inject(app.fileno(), cloexec=bool(flags & sockets.SOCK_CLOEXEC))
     socket.pair.given()
     socket.seen = stop, fd
-    with suppress(OSError), listener.borrowed(stop, signed(stop.args[0])) as end:
-        end.recv(len(TOKEN), sockets.MSG_DONTWAIT)
+    if listener.backlog is not None and listener.backlog.spend_token():
+        with suppress(OSError), listener.borrowed(stop, signed(stop.args[0])) as end:
+            end.recv(len(TOKEN), sockets.MSG_DONTWAIT)
     listener.session.identify(socket.bottom.graph.flow, stop)
     stop.reply(fd)

@@ -6,10 +6,11 @@ import errno
 import fcntl
 import os
 import socket as sockets
+from contextlib import suppress
 
 from tesla_trace.address import Address
 from tesla_trace.kernel import sockaddr
-from tesla_trace.kernel.trap import Stop
+from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
@@ -51,11 +52,9 @@ def begin(session: Session, stop: Stop, socket: Socket, fd: int, data: bytes) ->
     if socket.state not in (State.FRESH, State.CONNECTING):
         raise error(errno.EISCONN)
     with socket.borrowed(stop, fd) as app:
+        late = errno.EALREADY if socket.state is State.CONNECTING else errno.EINPROGRESS
         blocks = not fcntl.fcntl(app, fcntl.F_GETFL) & os.O_NONBLOCK
-        if socket.state is State.CONNECTING:
-            if not blocks:
-                raise error(errno.EALREADY)
-        else:
+        if socket.state is State.FRESH:
             address = _address(socket.domain, data)
             if socket.pair.closed:
                 socket.repair(stop, fd, stop.closes_on_exec(fd))
@@ -63,9 +62,9 @@ def begin(session: Session, stop: Stop, socket: Socket, fd: int, data: bytes) ->
             if not blocks:
                 _fill(socket, stop, fd)
         if not blocks:
-            raise error(errno.EINPROGRESS)
+            raise error(late)
         limit = time_limit(app, sockets.SO_SNDTIMEO)
-    _hold(session, stop, socket, limit)
+    _hold(session, stop, socket, fd, limit, late)
     return False
 
 
@@ -75,8 +74,9 @@ def shutdown(session: Session, stop: Stop) -> None:
     how = signed(stop.args[1])
     if socket is None or how not in (sockets.SHUT_RD, sockets.SHUT_WR, sockets.SHUT_RDWR):
         return stop.proceed()
-    if socket.state is State.LISTENING and how != sockets.SHUT_WR:
-        socket.stop_listening()
+    if socket.state is State.LISTENING:
+        if how != sockets.SHUT_WR:
+            socket.stop_listening()
         return stop.reply(0)
     if socket.state is not State.CONNECTED:
         raise error(errno.ENOTCONN)
@@ -98,7 +98,9 @@ def _fill(socket: Socket, stop: Stop, fd: int) -> None:
         socket.pair.fill(app)
 
 
-def _hold(session: Session, stop: Stop, socket: Socket, limit: float) -> None:
+def _hold(
+    session: Session, stop: Stop, socket: Socket, fd: int, limit: float, late: int
+) -> None:
     def answer(number: int) -> None:
         session.held.release(stop)
         if number:
@@ -109,6 +111,9 @@ def _hold(session: Session, stop: Stop, socket: Socket, limit: float) -> None:
     def drop(_: Stop) -> None:
         if answer in socket.waiters:
             socket.waiters.remove(answer)
+        if not socket.waiters and socket.state is State.CONNECTING:
+            with suppress(OSError, Gone):  # from now on it is a connect that nobody waits for
+                _fill(socket, stop, fd)
 
     socket.waiters.append(answer)
-    session.held.hold(Waiting(stop, limit, errno.EINPROGRESS, drop))
+    session.held.hold(Waiting(stop, limit, late, drop))

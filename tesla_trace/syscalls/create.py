@@ -13,6 +13,9 @@ from tesla_trace.syscalls.words import error, signed
 KIND = 0xF
 """The bits of socket(2)'s type that are the type (SOCK_TYPE_MASK)."""
 
+IPPROTO_MAX = 263
+"""linux/in.h; a smaller protocol that is unknown is EPROTONOSUPPORT."""
+
 FLAGS = sockets.SOCK_NONBLOCK | sockets.SOCK_CLOEXEC
 
 
@@ -20,7 +23,7 @@ def socket(session: Session, stop: Stop) -> None:
     """Give the program one end of a pair; ours goes to the network when it connects or listens."""
     domain, type, protocol = (signed(arg) for arg in stop.args[:3])
     kind, flags = type & KIND, type & ~KIND
-    if flags & ~FLAGS:
+    if flags & ~FLAGS or not 0 <= protocol < IPPROTO_MAX:
         raise error(errno.EINVAL)
     if session.stack.refuses(kind):
         session.say_once(

@@ -40,7 +40,7 @@ class Waiting:
     late: int
     """The errno that it fails with then."""
     dropped: Callable[[Stop], None] = _nothing
-    """Told of a call that went away without its answer."""
+    """Told of a call that goes away without what it waited for."""
     retry: Callable[[], bool] | None = None
     """Tried at each look; True when it has answered the call."""
     since: float = 0.0
@@ -65,22 +65,25 @@ class Held:
         """The call is about to be answered."""
         self._all.pop(stop, None)
 
+    def _drop(self, waiting: Waiting) -> None:
+        self.release(waiting.stop)
+        waiting.dropped(waiting.stop)
+
     def _look(self) -> None:
         now = self._loop.now()
         for stop, waiting in list(self._all.items()):
-            if stop.waiting():
-                if waiting.retry is not None and waiting.retry():
-                    self.release(stop)
-                    continue
-                if waiting.limit and now >= waiting.since + waiting.limit:
-                    stop.fail(waiting.late)
-                elif not stop.interrupted():
-                    continue
-                elif waiting.limit:
-                    stop.fail(EINTR)  # even under SA_RESTART, where there is a time limit
+            if not stop.waiting():
+                self._drop(waiting)
+            elif waiting.retry is not None and waiting.retry():
+                self.release(stop)
+            elif waiting.limit and now >= waiting.since + waiting.limit:
+                self._drop(waiting)
+                stop.fail(waiting.late)
+            elif stop.interrupted():
+                self._drop(waiting)
+                if waiting.limit:  # EINTR even under SA_RESTART, where there is a time limit
+                    stop.fail(EINTR)
                 else:
                     stop.restart()
-            self.release(stop)
-            waiting.dropped(stop)
         patience = max(GLANCE, len(self._all) * 0.001)  # a twentieth of a CPU at the most
         self._alarm = self._loop.at(now + patience, self._look) if self._all else None

@@ -67,8 +67,10 @@ def _send(
     pieces: list[tuple[int, int]],
 ) -> None:
     fd = signed(stop.args[0])
-    connects = flags & MSG_FASTOPEN and socket.state is not State.CONNECTED
-    address = read_sockaddr(stop, *name) if name and connects else b""
+    connects = bool(flags & MSG_FASTOPEN)
+    address = read_sockaddr(stop, *name) if name else b""
+    if connects and socket.state is State.CONNECTED:
+        raise error(errno.EISCONN)
     if connects and not name:
         raise error(errno.EINVAL)  # as tcp_sendmsg_fastopen()
     data = _gather(stop, pieces)

@@ -9,7 +9,7 @@ from tesla_trace.address import Address
 from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.socket import State
+from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.words import (
     error,
     read_sockaddr,
@@ -55,12 +55,19 @@ def _name(session: Session, stop: Stop, which: str) -> None:
     if packed is None or socket.state is not State.CONNECTED:
         if which == "getpeername" and socket.state is not State.CONNECTED:
             raise error(errno.ENOTCONN)
-        packed = sockaddr.pack(getattr(socket.control, which)(), socket.domain)
+        packed = sockaddr.pack(_ask(socket, which), socket.domain)
         if socket.state is State.CONNECTED:
             socket.names[which] = packed
     room = room_for_sockaddr(stop, stop.args[2])
     write_sockaddr(stop, stop.args[1], stop.args[2], room, packed)
     stop.reply(0)
+
+
+def _ask(socket: Socket, which: str) -> Address:
+    if socket.state is State.OVER and socket.before is not None:
+        return socket.before.getsockname()
+    address: Address = getattr(socket.control, which)()
+    return address
 
 
 def _local(domain: int, data: bytes) -> Address:

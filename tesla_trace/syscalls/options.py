@@ -78,7 +78,8 @@ def getsockopt(session: Session, stop: Stop) -> None:
         return stop.proceed()
     level, option = signed(stop.args[1]), signed(stop.args[2])
     whose = OPTIONS.get((level, option), OTHER).whose
-    if whose is Whose.PAIR or (level, option) == (SOCKET, 4) and not socket.error:
+    passing = socket.state in (State.CONNECTED, State.OVER)
+    if whose is Whose.PAIR or (level, option) == (SOCKET, 4) and passing:
         return stop.proceed()
     size = read_int(stop, stop.args[4])
     if size < 0:
@@ -95,8 +96,6 @@ def getsockopt(session: Session, stop: Stop) -> None:
     stop.write(stop.args[4], pack_int(len(value)))
     if (level, option) == (SOCKET, 4):
         socket.error = 0
-        if socket.state is State.FAILED:
-            socket.state = State.FRESH
     stop.reply(0)
 
 
@@ -107,6 +106,8 @@ def setsockopt(session: Session, stop: Stop) -> None:
         return stop.proceed()
     level, option, size = signed(stop.args[1]), signed(stop.args[2]), signed(stop.args[4])
     whose = OPTIONS.get((level, option), OTHER).whose
+    if whose in (Whose.PAIR, Whose.BOTH):
+        socket.pair.has_settings = True
     if whose is Whose.PAIR:
         return stop.proceed()
     if size < 0:

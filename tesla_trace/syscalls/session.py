@@ -27,13 +27,15 @@ class Session:
     """One program under one stack of handlers.
 
     Args:
-        write: writes one line to the log.
+        write: writes one line to the log, as ours.
+        raw: writes one line to the log, as it is.
     """
 
-    def __init__(self, loop: Loop, stack: Stack, write: Write) -> None:
+    def __init__(self, loop: Loop, stack: Stack, write: Write, raw: Write) -> None:
         self.loop = loop
         self.stack = stack
         self.write = write
+        self._raw = raw
         self.held = Held(loop)
         self.network = Network(loop)
         self.network.flow = self.flow
@@ -78,7 +80,7 @@ class Session:
     def flow(self, stop: Stop | None = None) -> Flow:
         """A new flow, of the process that makes the call."""
         self._flows += 1
-        flow = Flow(number=self._flows, write=self.write)
+        flow = Flow(number=self._flows, write=self._raw, say=self.write)
         if stop is not None:
             self.identify(flow, stop)
         return flow

@@ -72,7 +72,7 @@ class Socket:
         """Where the program's end was last seen: a call, and its descriptor."""
         self.top: Top | None = None
         self._bottom: Bottom | None = None
-        self._before: Bottom | None = None
+        self.before: Bottom | None = None
         """The network's end of the flow before, whose options and address still hold."""
         self.names: dict[str, bytes] = {}
         """Packed addresses that do not change any more."""
@@ -99,7 +99,7 @@ class Socket:
             graph = Graph(self.session.loop, self.session.flow())
             made = self.session.network.another(graph, self.domain, sockets.SOCK_STREAM)
             try:
-                made.take_after(self._before)
+                made.take_after(self.before)
             except OSError:
                 made.close()
                 raise
@@ -212,7 +212,7 @@ class Socket:
         """Let go of the network's end, if there is one."""
         if self._bottom is not None:
             self._bottom.abort()
-            self._before, self._bottom = self._bottom, None
+            self.before, self._bottom = self._bottom, None
 
     def dissolve(self, stop: Stop, fd: int, cloexec: bool) -> None:
         """Be as new, as after connect(2) with AF_UNSPEC: the peer is sent a reset."""
@@ -227,6 +227,8 @@ class Socket:
         self.pair = Pair(self.session.loop)
         self.pair.watch.hung_up = self.left
         assert self.pair.app is not None
+        with sockets.socket(fileno=stop.borrow(fd)) as used:
+            self.pair.take_after(used)
         stop.inject(self.pair.app.fileno(), cloexec=cloexec, at=fd)
         self.pair.given()
         self.session.add(self)
@@ -296,7 +298,7 @@ class Socket:
         self._close_backlog()
         if self.top is not None:
             self.top = None
-            self._before, self._bottom = self._bottom, None
+            self.before, self._bottom = self._bottom, None
         self.session.remember(self)
         self.pair.close()
 
