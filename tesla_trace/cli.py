@@ -72,12 +72,12 @@ def take_apart(argv: Sequence[str]) -> Words:
         if word == "--":
             words.program = rest[1:]
             break
-        if word.startswith("+") or word.startswith("-") and words.handlers and word[1] != "-":
-            words.handlers.append(rest.pop(0))
-            continue
-        if not word.startswith("-") or word == "-":
+        if word == "-" or not word.startswith(("+", "-")):
             words.program = rest
             break
+        if word.startswith("+") or words.handlers and not word.startswith("--"):
+            words.handlers.append(rest.pop(0))
+            continue
         rest.pop(0)
         if name in valued and not equals:
             if not rest:

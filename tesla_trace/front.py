@@ -114,4 +114,4 @@ class _Front:
                 file=sys.stderr,
             )
             os._exit(LOST)
-        os._exit(os.WEXITSTATUS(status))
+        os._exit(os.WEXITSTATUS(status) or LOST)

@@ -104,6 +104,8 @@ class Supervisor:
         self._loop.forget_trap()
         self._trap.close()
         self._reap()
+        if self._status is None:  # the listener hangs up while the last process still exits
+            _, self._status = os.waitpid(self._pid, 0)
         self._session.end()
         self._session.network.drain(self._finish)
 

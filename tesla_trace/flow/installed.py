@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from tesla_trace.flow.handler import FlowHandler
 
@@ -77,11 +78,7 @@ def _only_handler(module: str) -> type[FlowHandler]:
     return handler
 
 
-_installed: Installed | None = None
-
-
+@cache
 def installed() -> Installed:
     """Every handler that can be named, by name."""
-    global _installed
-    _installed = _installed or Installed()
-    return _installed
+    return Installed()

@@ -9,7 +9,7 @@ costs nothing more for the calls that it does not name.
 from __future__ import annotations
 
 import errno
-import tempfile
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ def build(rules: Iterable[Rule]) -> bytes:
     for rule in rules:
         args = map(_compared, rule.conditions)
         program.add_rule(pyseccomp.NOTIFY, rule.call, *args)
-    with tempfile.TemporaryFile() as file:
+    with open(os.memfd_create("filter"), "w+b") as file:
         program.export_bpf(file)
         file.seek(0)
         return file.read()

@@ -98,9 +98,7 @@ def _fill(socket: Socket, stop: Stop, fd: int) -> None:
         socket.pair.fill(app)
 
 
-def _hold(
-    session: Session, stop: Stop, socket: Socket, fd: int, limit: float, late: int
-) -> None:
+def _hold(session: Session, stop: Stop, socket: Socket, fd: int, limit: float, late: int) -> None:
     def answer(number: int) -> None:
         session.held.release(stop)
         if number:

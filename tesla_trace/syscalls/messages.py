@@ -58,6 +58,13 @@ def sendmsg(session: Session, stop: Stop) -> None:
     _send(session, stop, socket, signed(stop.args[2]), address, pieces)
 
 
+def sendmmsg(session: Session, stop: Stop) -> None:
+    """Say that there is no TCP Fast Open, as a kernel does where it is off."""
+    if session.socket(stop, signed(stop.args[0])) is None:
+        return stop.proceed()
+    raise error(errno.EOPNOTSUPP)
+
+
 def _send(
     session: Session,
     stop: Stop,

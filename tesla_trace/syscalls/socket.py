@@ -116,11 +116,11 @@ class Socket:
         if self.top is None:
             flow = self.bottom.ctx.flow
             self.session.identify(flow, stop)
-            self.top = self._built(self.bottom, flow.target)
+            self.top = self._built(self.bottom)
             self.bottom.repeat(self.top)
         return self.top
 
-    def _built(self, bottom: Bottom, target: Address | None) -> Top:
+    def _built(self, bottom: Bottom) -> Top:
         graph, kind = bottom.graph, sockets.SOCK_STREAM
         first = [bottom]
 
@@ -174,7 +174,7 @@ class Socket:
         """The connect is over; see `Owner`."""
         if self.state is not State.CONNECTING:
             return
-        waiters, self.waiters = self.waiters, []
+        waiters = list(self.waiters)
         number = error.errno or errno.EIO if error is not None else 0
         if error is None:
             self.state = State.CONNECTED
@@ -190,6 +190,11 @@ class Socket:
             self.renew()
             if not waiters:
                 self.state, self.error = State.FAILED, number
+        self._answer(number)
+
+    def _answer(self, number: int) -> None:
+        """Answer every call that waits for the connect."""
+        waiters, self.waiters = self.waiters, []
         for answer in waiters:
             answer(number)
 
@@ -218,6 +223,7 @@ class Socket:
         """Be as new, as after connect(2) with AF_UNSPEC: the peer is sent a reset."""
         self._close_backlog()
         self.renew()
+        self._answer(errno.ECONNABORTED)
         self.repair(stop, fd, cloexec)
 
     def repair(self, stop: Stop, fd: int, cloexec: bool) -> None:
@@ -288,6 +294,7 @@ class Socket:
         """The program has closed its last descriptor; see `Owner`."""
         self.session.forget(self)
         self._close_backlog()
+        self._answer(errno.ECONNABORTED)
         if self.top is None and self._bottom is not None:
             self._bottom.close()
         self.pair.close()

@@ -36,6 +36,7 @@ CALLS: dict[str, tuple[Doing, tuple[tuple[Condition, ...], ...]]] = {
         ((NonZero(4),), (Masked(3, messages.MSG_FASTOPEN, messages.MSG_FASTOPEN),)),
     ),
     "sendmsg": (messages.sendmsg, (_FASTOPEN,)),
+    "sendmmsg": (messages.sendmmsg, ((Masked(3, messages.MSG_FASTOPEN, messages.MSG_FASTOPEN),),)),
 }
 """What does each call, and the conditions, one of which must hold for it to be trapped."""
 
