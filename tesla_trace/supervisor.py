@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -54,6 +55,7 @@ class Supervisor:
         self._status: int | None = None
         self._loop = Loop()
         self._session = Session(self._loop, stack, report.write, report.raw)
+        gc.freeze()  # what is there now stays: the collector need not look at it again
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         rules = table.rules(stack)
         files = _raise_limit()

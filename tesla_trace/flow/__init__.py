@@ -3,7 +3,7 @@
 from tesla_trace.address import Address, is_loopback, numeric, shown
 from tesla_trace.flow.clock import Clock, Timer
 from tesla_trace.flow.delayed import Delayed
-from tesla_trace.flow.errors import failure, reason
+from tesla_trace.flow.errors import failure, reason, trace
 from tesla_trace.flow.flow import Flow
 from tesla_trace.flow.handler import NOBODY, Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
@@ -55,6 +55,7 @@ __all__ = [
     "parse",
     "reason",
     "shown",
+    "trace",
     "usage",
     "whole",
 ]

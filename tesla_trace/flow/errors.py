@@ -18,6 +18,13 @@ def reason(error: OSError) -> str:
     return (error.strerror or "").removeprefix(plain).removeprefix(": ")
 
 
+def trace(wrong: BaseException) -> list[str]:
+    """Where an exception came from, as lines for the log."""
+    import traceback  # slow to import, and seldom wanted
+
+    return "".join(traceback.format_exception(wrong)).splitlines()
+
+
 def put_off(call: Callable[[], object]) -> Callable[[], None]:
     """`call`, for when nobody is left to be told that it cannot be done."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from tesla_trace.flow.kinds import Kind
 
@@ -16,7 +15,8 @@ def _secret(given: str) -> str:
         return os.environ[name]
     try:
         # Not splitlines: a password may hold what Unicode counts as an end of line.
-        first, _, _ = Path(given).read_text(encoding="utf-8").partition("\n")
+        with open(given, encoding="utf-8") as file:  # not pathlib, for the sake of a quick start
+            first, _, _ = file.read().partition("\n")
     except OSError as wrong:
         raise ValueError(wrong.strerror) from wrong
     except UnicodeDecodeError as wrong:

@@ -7,12 +7,11 @@ be it a descriptor, a timer or the program, does it through the flow's `Graph`.
 from __future__ import annotations
 
 import errno
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tesla_trace.flow import Flow, failure
+from tesla_trace.flow import Flow, failure, trace
 from tesla_trace.io.loop import Alarm, Loop, Watch
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Graph:
             return error
         self._crashed = True
         self.flow.log("a handler failed, and the flow with it")
-        for line in "".join(traceback.format_exception(wrong)).splitlines():
+        for line in trace(wrong):
             self.flow.log(f"  {line}")
         if self.top is not None:
             self.top.lose(error)

@@ -113,6 +113,7 @@ class Loop:
         self._running = False
         self._trap: int | None = None
         self._trapped: Call = _nothing
+        self._only_trap: list[tuple[int, int]] = []
         self._poll = select.poll()
         self._poll.register(self.selector.fileno(), select.POLLIN)
         self._trap_first = False
@@ -151,6 +152,7 @@ class Loop:
     def watch_trap(self, fd: int, trapped: Call) -> None:
         """Call `trapped` when `fd` is readable, after all else that is ready."""
         self._trap, self._trapped = fd, trapped
+        self._only_trap = [(fd, select.POLLIN)]
         self._poll.register(fd, select.POLLIN)
         self.selector.register(fd, READ, None)
 
@@ -199,6 +201,9 @@ class Loop:
 
     def _turn_for_trap(self, timeout: float | None) -> bool:
         ready = self._poll.poll(None if timeout is None else timeout * 1000)
+        if ready == self._only_trap:
+            self._runs = 0
+            return True
         trapped = False
         for fd, _ in ready:
             if fd == self._trap:

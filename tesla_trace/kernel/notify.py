@@ -30,7 +30,7 @@ import select
 import struct
 
 from tesla_trace.kernel import pending, proc
-from tesla_trace.kernel.thread import Threads
+from tesla_trace.kernel.thread import Thread, Threads
 from tesla_trace.kernel.trap import Gone
 
 # linux/seccomp.h: struct seccomp_notif; seccomp_notif_resp and seccomp_notif_addfd behind their id
@@ -68,7 +68,7 @@ _ioctl = fcntl.ioctl
 class NotifyStop:
     """A call that waits for its answer; see `trap.Stop`."""
 
-    __slots__ = ("args", "call", "id", "thread", "_listener", "_threads")
+    __slots__ = ("args", "call", "id", "thread", "_caller", "_listener", "_threads")
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class NotifyStop:
     ) -> None:
         self._listener = listener
         self._threads = threads
+        self._caller: Thread | None = None
         self.id = id
         self.thread = thread
         self.call = call
@@ -93,7 +94,16 @@ class NotifyStop:
             return self.thread
 
     def file(self, fd: int) -> bytes | None:
-        return self._threads.file(self.thread, fd)
+        try:
+            self._caller = caller = self._threads[self.thread]
+            return caller.file(fd)
+        except OSError:
+            self._threads.forget(self.thread)  # the number may have passed to another thread
+        try:
+            self._caller = caller = self._threads[self.thread]
+            return caller.file(fd)
+        except OSError:
+            return None
 
     def borrow(self, fd: int) -> int:
         return self._threads[self.thread].borrow(fd)
@@ -102,9 +112,9 @@ class NotifyStop:
         return proc.closes_on_exec(self.thread, fd)
 
     def read(self, address: int, size: int) -> bytes:
-        memory = self._threads[self.thread].memory
-        bound = memory.bound
         try:
+            memory = (self._caller or self._threads[self.thread]).memory
+            bound = memory.bound
             data = memory.read(address, size)
         except OSError as error:
             self._confirm()
@@ -115,7 +125,7 @@ class NotifyStop:
 
     def write(self, address: int, data: bytes) -> None:
         try:
-            self._threads[self.thread].memory.write(address, data)
+            (self._caller or self._threads[self.thread]).memory.write(address, data)
         except OSError as error:
             self._confirm()
             raise _fault(error) from error

@@ -14,7 +14,6 @@ import os
 import resource
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tesla_trace.kernel.libc import (
@@ -91,7 +90,8 @@ def initial_environment() -> dict[bytes, bytes]:
 
     Python adds LC_CTYPE to its own where the locale is "C" (PEP 538), which is not for the program.
     """
-    words = Path("/proc/self/environ").read_bytes().split(b"\0")
+    with open("/proc/self/environ", "rb") as file:
+        words = file.read().split(b"\0")
     return dict(word.split(b"=", 1) for word in words if b"=" in word[1:])
 
 

@@ -92,17 +92,6 @@ class Threads:
                 self._kept.popitem(last=False)[1].close()
         return thread
 
-    def file(self, number: int, fd: int) -> bytes | None:
-        """What a descriptor of a thread is; None where there is no such descriptor."""
-        try:
-            return self[number].file(fd)
-        except OSError:
-            self.forget(number)  # the number may have passed to another thread
-        try:
-            return self[number].file(fd)
-        except OSError:
-            return None
-
     def forget(self, number: int) -> None:
         """Ask anew, the next time."""
         thread = self._kept.pop(number, None)

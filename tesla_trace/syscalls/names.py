@@ -58,9 +58,9 @@ def _name(session: Session, stop: Stop, which: str) -> None:
         packed = sockaddr.pack(_ask(socket, which), socket.domain)
         if socket.state is State.CONNECTED:
             socket.names[which] = packed
-    room = room_for_sockaddr(stop, stop.args[2])
-    write_sockaddr(stop, stop.args[1], stop.args[2], room, packed)
-    stop.reply(0)
+    _, address, length, *_ = stop.args
+    write_sockaddr(stop, address, length, room_for_sockaddr(stop, length), packed)
+    stop.reply()
 
 
 def _ask(socket: Socket, which: str) -> Address:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tesla_trace.flow import Flow, Stack
+from tesla_trace.flow import Flow, Stack, trace
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.network import Network
 from tesla_trace.kernel import proc
@@ -93,7 +92,7 @@ class Session:
     def crashed(self, what: str, wrong: Exception) -> None:
         """Report what should not have happened."""
         self.write(f"{what} failed; this is a bug of ours, or of a handler:")
-        for line in "".join(traceback.format_exception(wrong)).splitlines():
+        for line in trace(wrong):
             self.write(f"  {line}")
 
     def say_once(self, line: str) -> None:
