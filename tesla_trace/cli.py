@@ -101,7 +101,7 @@ def main() -> None:
     try:
         words = take_apart(sys.argv[1:])
     except ValueError as wrong:
-        return die(str(wrong), USAGE)
+        die(str(wrong), USAGE)
     if words.action:
         return _act(words)
     from tesla_trace.flow import Stack, UsageError, parse
@@ -111,20 +111,36 @@ def main() -> None:
             return _explain(words.handlers)
         named = parse(words.handlers)
     except UsageError as wrong:
-        return die(str(wrong), USAGE)
+        die(str(wrong), USAGE)
     if not words.program:
-        return die("no program given; tesla_trace --help says more", USAGE)
+        die("no program given; tesla_trace --help says more", USAGE)
+    _occupy_standard_files()
     try:
         report = Report(words.log)
     except OSError as wrong:
-        return die(f"--log {words.log}: {wrong.strerror}", USAGE)
+        die(f"--log {words.log}: {wrong.strerror}", USAGE)
     _run(words, Stack(named, probed=words.debug), report)
 
 
+def _occupy_standard_files() -> None:
+    """Let none of our own files become standard input, output or error, where one is closed.
+
+    What stands there closes on exec, so that the program finds it closed too.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
+
+
 def _run(words: Words, stack: Stack, report: Report) -> None:
-    from tesla_trace import front
-    from tesla_trace.kernel.spawn import ExecError, FilterError
-    from tesla_trace.supervisor import Supervisor
+    try:
+        from tesla_trace import front
+        from tesla_trace.kernel.spawn import ExecError, FilterError
+        from tesla_trace.supervisor import Supervisor
+    except RuntimeError as wrong:  # pyseccomp finds no libseccomp
+        die(f"{wrong}; tesla_trace --doctor says more", NO_TRAP)
 
     def supervise(end: FrontEnd, signals: Signals) -> int:
         try:

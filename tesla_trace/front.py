@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from tesla_trace.kernel.signals import Signals, take
+from tesla_trace.report import tell
 
 WORD = struct.Struct("=ii")
 """One message of the channel: what, and a number."""
@@ -46,8 +47,8 @@ def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
     """
     signals = Signals()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
+        stream.flush()
     group = os.getpgid(0)
     pid = os.fork()
     if pid == 0:
@@ -108,10 +109,7 @@ class _Front:
         """The supervisor has ended before the program was said to."""
         _, status = os.waitpid(self._supervisor, 0)
         if os.WIFSIGNALED(status):
-            print(
-                f"tesla_trace: the supervisor was killed by signal {os.WTERMSIG(status)};"
-                " the program cannot go on",
-                file=sys.stderr,
-            )
+            number = os.WTERMSIG(status)
+            tell(f"the supervisor was killed by signal {number}; the program cannot go on")
             os._exit(LOST)
         os._exit(os.WEXITSTATUS(status) or LOST)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from typing import NoReturn
 
 
 class Report:
@@ -50,7 +51,13 @@ class Report:
             os.close(null)
 
 
-def die(line: str, status: int) -> None:
+def tell(line: str) -> None:
+    """Write one line to stderr, if there is one."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"tesla_trace: {line}\n".encode(errors="replace"))
+
+
+def die(line: str, status: int) -> NoReturn:
     """End with a message."""
-    print(f"tesla_trace: {line}", file=sys.stderr)
+    tell(line)
     sys.exit(status)

@@ -45,7 +45,7 @@ NO_IO = {"handlers", "tesla_trace/flow"}
 IO = "asyncio fcntl io os pathlib select selectors signal subprocess threading time".split()
 DOES_IO = {
     "tesla_trace/flow/errors.py": ["os"],  # strerror
-    "tesla_trace/flow/secret.py": ["os", "pathlib"],  # a password, read with the options
+    "tesla_trace/flow/secret.py": ["os", "open"],  # a password, read with the options
     "handlers/crypt.py": ["pathlib"],  # a key file, likewise
 }
 
@@ -104,7 +104,7 @@ def test_the_middle_does_no_io(path):
     assert modules & set(IO) <= set(DOES_IO.get(name, []))
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Name):
-            assert node.id not in ("open", "print", "input")
+            assert node.id not in {"open", "print", "input"} - set(DOES_IO.get(name, []))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "socket":
                 assert node.attr.isupper(), "socket is there for its numbers"
