@@ -74,6 +74,12 @@ class Log(FlowHandler):
             self._carried("out", data, to)
         return taken
 
+    def urge(self, byte: bytes) -> bool:
+        taken = super().urge(byte)
+        if taken:
+            self._carried("out", byte, None)
+        return taken
+
     def shutdown(self, read: bool, write: bool) -> None:
         super().shutdown(read, write)
         for direction, shut in (("out", write), ("in", read)):
@@ -101,6 +107,10 @@ class Log(FlowHandler):
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         self._carried("in", data, origin)
         return super().avail(source, data, origin)
+
+    def urgent(self, source: FlowHandler, byte: bytes) -> bool:
+        self._carried("in", byte, None)
+        return super().urgent(source, byte)
 
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         if error is None:

@@ -24,8 +24,9 @@ from tesla_trace.report import tell
 WORD = struct.Struct("=ii")
 """One message of the channel: what, and a number."""
 
-EXITED, STOPPED, SIGNALLED = range(3)
-"""From the supervisor: the program's wait status, the signal that stopped it.  To it: a signal."""
+EXITED, STOPPED, SIGNALLED, CONTINUED = range(4)
+"""From the supervisor: the program's wait status; the signal that stopped it.  To it: a signal for
+the program; that the stop of this number (counted from 1) is over for the front."""
 
 LOST = 125
 """Our exit status where the supervisor died: as env(1) and timeout(1) when they fail themselves."""
@@ -68,6 +69,7 @@ class _Front:
         self._supervisor = supervisor
         self._channel = channel
         self._signals = signals
+        self._stops = 0
 
     def run(self) -> NoReturn:
         poll = select.poll()
@@ -86,6 +88,7 @@ class _Front:
             self._lost()
         what, value = WORD.unpack(word)
         if what == STOPPED:
+            self._stops += 1
             take(value)
         elif os.WIFSIGNALED(value):
             # One core file is enough, and it is the program's.
@@ -99,11 +102,16 @@ class _Front:
         for arrived in self._signals.read():
             if arrived.number == signal.SIGCHLD:
                 continue  # the end of the channel tells
-            if arrived.sent or arrived.number == signal.SIGCONT:
-                try:
-                    self._channel.send(WORD.pack(SIGNALLED, arrived.number))
-                except OSError:
-                    self._lost()
+            if arrived.number == signal.SIGCONT:
+                self._say(CONTINUED, self._stops)
+            elif arrived.sent:
+                self._say(SIGNALLED, arrived.number)
+
+    def _say(self, what: int, value: int) -> None:
+        try:
+            self._channel.send(WORD.pack(what, value))
+        except OSError:
+            self._lost()
 
     def _lost(self) -> NoReturn:
         """The supervisor has ended before the program was said to."""

@@ -10,10 +10,9 @@ import signal
 import socket
 
 from tesla_trace.flow import Stack
-from tesla_trace.front import EXITED, STOPPED, WORD, FrontEnd
+from tesla_trace.front import EXITED, SIGNALLED, STOPPED, WORD, FrontEnd
 from tesla_trace.io.loop import Loop
 from tesla_trace.kernel import filter as filters
-from tesla_trace.kernel import proc
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.signals import Signals
@@ -53,6 +52,8 @@ class Supervisor:
         self._stay = stay
         self._left = False
         self._status: int | None = None
+        self._parent = os.getppid()
+        self._stops, self._stopped = 0, False
         self._loop = Loop()
         self._session = Session(self._loop, stack, report.write, report.raw)
         gc.freeze()  # what is there now stays: the collector need not look at it again
@@ -96,8 +97,12 @@ class Supervisor:
                 if pid != self._pid:
                     continue
                 if os.WIFSTOPPED(status):
+                    self._stops, self._stopped = self._stops + 1, True
                     self._say(STOPPED, os.WSTOPSIG(status))
-                elif not os.WIFCONTINUED(status):
+                elif os.WIFCONTINUED(status):
+                    self._stopped = False
+                    self._wake_front()
+                else:
                     self._status = status
                     if not self._stay:
                         self._loop.at(self._loop.now() + GRACE, self._leave)
@@ -131,20 +136,26 @@ class Supervisor:
         except OSError:
             word = b""
         if word:
-            _, number = WORD.unpack(word)
-            if number != signal.SIGCONT or self._is_stopped():
-                self._send(number)
-            return
+            return self._obey(*WORD.unpack(word))
         self._loop.selector.unregister(self._front.fileno())
         self._front.close()
         self._front = None
         if not self._left:
             self._send(signal.SIGKILL)  # who kills the front means the program
 
-    def _is_stopped(self) -> bool:
-        with contextlib.suppress(OSError, KeyError):
-            return proc.status(self._pid)["State"].startswith("T")
-        return False
+    def _obey(self, what: int, value: int) -> None:
+        if what == SIGNALLED:
+            return self._send(value)
+        # A shell continues the whole group; only if the front alone was meant is the program still
+        # in the stop that the front came out of.
+        self._reap()
+        if self._stopped and value == self._stops:
+            self._send(signal.SIGCONT)
+
+    def _wake_front(self) -> None:
+        """Somebody continued the program alone: the job runs again."""
+        if self._front is not None and os.getppid() == self._parent:
+            os.kill(self._parent, signal.SIGCONT)
 
     def _send(self, number: int) -> None:
         if self._status is None:  # not reaped, so that the number is still its own

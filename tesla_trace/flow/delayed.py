@@ -137,6 +137,11 @@ class Delayed(FlowHandler):
         """Hold `data` until its time."""
         return self._lane_out.put(data)
 
+    def urge(self, byte: bytes) -> bool:
+        """Send it once all that was written before it has gone."""
+        self._lane_out.then(lambda: self.below.urge(byte))
+        return True
+
     def shutdown(self, read: bool, write: bool) -> None:
         """Shut down once all that was written has gone."""
         self._lane_out.then(partial(super().shutdown, read, write))
@@ -153,6 +158,11 @@ class Delayed(FlowHandler):
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         """Hold `data` until its time."""
         return self._lane_in.put(data)
+
+    def urgent(self, source: FlowHandler, byte: bytes) -> bool:
+        """Hand it up once all that came before it has been."""
+        self._lane_in.then(lambda: self.upstream.urgent(self, byte))
+        return True
 
     def may_write(self, source: FlowHandler, may: bool) -> None:
         """Let held data out, or keep it."""

@@ -3,9 +3,9 @@
     program
         |   connect bind listen accept shutdown close abort         control
         |   getsockname getpeername getsockopt setsockopt ioctl     control
-        v   write may_avail                                         data
+        v   write urge may_avail                                    data
     [ handler ]      calls go down, events come up
-        ^   connected accept_ready avail may_write ended
+        ^   connected accept_ready avail urgent may_write ended
         |
     network
 
@@ -29,7 +29,8 @@ Rules, checked for every handler by tests/handlers/test_contract.py:
    to see.  A failure that comes later is the `error` of an event.
 
 Events on a stream:  connected(error) | connected avail* ended [ended(error)]
-on an accepted one:  avail* ended [ended(error)]     with may_write anywhere between.
+on an accepted one:  avail* ended [ended(error)]     with may_write anywhere between;
+`urgent` may stand wherever `avail` may.
 
 A handler that has no more use for the bytes of its flow may `step_aside`.  It
 leaves the data path: the flows above and below it are joined, so that `write`,
@@ -210,6 +211,16 @@ class FlowHandler:
         """
         return self.below.write(data, to)
 
+    def urge(self, byte: bytes) -> bool:
+        """Send the urgent byte of a stream (tcp(7), MSG_OOB), behind all that was written.
+
+        A service that codes the stream writes it like any other, as with SO_OOBINLINE.
+
+        Returns:
+            As `write`.
+        """
+        return self.below.urge(byte)
+
     def shutdown(self, read: bool, write: bool) -> None:
         """End one direction or both; what was written is still sent."""
         self.control.shutdown(read, write)
@@ -283,6 +294,14 @@ class FlowHandler:
         """
         return self.upstream.avail(self, data, origin)
 
+    def urgent(self, source: FlowHandler, byte: bytes) -> bool:
+        """An urgent byte has come in, behind all that came before it.
+
+        Returns:
+            As `avail`.
+        """
+        return self.upstream.urgent(self, byte)
+
     def may_write(self, source: FlowHandler, may: bool) -> None:
         """Writing to `source` is wanted again, or not for now."""
         self.upstream.may_write(self, may)
@@ -310,6 +329,9 @@ class _Nobody(FlowHandler):
     def accept_ready(self, source: FlowHandler) -> None: ...
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
+        return False
+
+    def urgent(self, source: FlowHandler, byte: bytes) -> bool:
         return False
 
     def may_write(self, source: FlowHandler, may: bool) -> None: ...

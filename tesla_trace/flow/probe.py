@@ -10,10 +10,10 @@ from tesla_trace.address import shown
 from tesla_trace.flow.handler import FlowHandler
 
 CALLS = (
-    "connect bind listen accept write shutdown close abort getsockname getpeername may_avail"
+    "connect bind listen accept write urge shutdown close abort getsockname getpeername may_avail"
     " getsockopt setsockopt ioctl"
 ).split()
-EVENTS = "connected accept_ready avail may_write ended".split()
+EVENTS = "connected accept_ready avail urgent may_write ended".split()
 
 
 class Probe(FlowHandler):

@@ -109,6 +109,10 @@ class Transform(FlowHandler):
         coded = self.encode(data)
         return not coded or self.below.write(coded)
 
+    def urge(self, byte: bytes) -> bool:
+        """Write it: in a coded stream no byte stands out."""
+        return self.write(byte)
+
     def shutdown(self, read: bool, write: bool) -> None:
         """Say the last word before the end of our stream."""
         if self.state is State.TALKING:
@@ -161,6 +165,10 @@ class Transform(FlowHandler):
         if self.state is State.TALKING:
             return self._hear(data)
         return self.state is State.OPEN and self._intake.put(data)
+
+    def urgent(self, source: FlowHandler, byte: bytes) -> bool:
+        """Take it as a byte like any other."""
+        return self.avail(source, byte)
 
     def may_write(self, source: FlowHandler, may: bool) -> None:
         """Pass it on, once open."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, numeric
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
+from tesla_trace.io.urgent import Urgent, at_mark, flags_for, prepare, take
 
 if TYPE_CHECKING:
     from tesla_trace.io.network import Network
@@ -55,7 +56,7 @@ class Bottom(FlowHandler):
         self._last_name: Address | None = None
         self._ready()
         self._others: list[Address] = []
-        self._connecting = self._listening = self._ended = False
+        self._connecting = self._listening = self._ended = self._marked = False
         self._may = True
         self._room = Switch(lambda may: self.upstream.may_write(self, may))
         self._queue: deque[bytes] = deque()
@@ -91,6 +92,7 @@ class Bottom(FlowHandler):
     def start(self) -> None:
         """Begin to read: the connection is there already."""
         self._watch.want(READ, self._may)
+        self._watch.expect_exceptions()
 
     # ---- control ----
 
@@ -188,11 +190,17 @@ class Bottom(FlowHandler):
             self.later(lambda: self._room.say(self._queued <= FULL))
         return True
 
+    def urge(self, byte: bytes) -> bool:
+        """Send it as urgent, behind what was written."""
+        return self.write(Urgent(byte))
+
     def may_avail(self, may: bool) -> None:
         """Read, or leave it with the kernel, which stops the peer; of a listener, accept or not."""
         self._may = may
         if not self._connecting and not self._ended and not self.closed:
             self._watch.want(READ, may)
+            if may and self._marked:
+                self.later(self._pass_urgent)
 
     # ---- what the loop tells ----
 
@@ -210,6 +218,18 @@ class Bottom(FlowHandler):
         self.moved += len(data)
         if not self.upstream.avail(self, data) and not self.closed:
             self.may_avail(False)
+        self._pass_urgent()
+
+    def _urged(self) -> None:
+        self._marked = True
+        self._pass_urgent()
+
+    def _pass_urgent(self) -> None:
+        """Hand the urgent byte up, when reading has come to it."""
+        if self._marked and self._may and not self.closed and at_mark(self.real):
+            self._marked = False
+            if byte := take(self.real):
+                self.upstream.urgent(self, byte)
 
     def _writable(self) -> None:
         if self._connecting:
@@ -245,7 +265,7 @@ class Bottom(FlowHandler):
 
     def _send(self, data: bytes) -> int:
         try:
-            sent = self.real.send(data, socket.MSG_NOSIGNAL)
+            sent = self.real.send(data, flags_for(data))
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -264,7 +284,6 @@ class Bottom(FlowHandler):
         self._ended = True
         self._lost = self._lost or error is not None
         self._watch.want(READ, False)
-        self._watch.expect_hangup()
         self.upstream.ended(self, error)
 
     # ---- connecting ----
@@ -310,7 +329,7 @@ class Bottom(FlowHandler):
             return self._next_address()
         if number:
             return self.upstream.connected(self, OSError(number, os.strerror(number)))
-        self._watch.want(READ, self._may)
+        self.start()
         self.upstream.connected(self)
 
     def _replace(self, domain: int) -> None:
@@ -327,8 +346,9 @@ class Bottom(FlowHandler):
 
     def _ready(self) -> None:
         self.real.setblocking(False)
+        prepare(self.real)
         self._watch = self.graph.loop.watch(self.real.fileno())
-        self.graph.serve(self._watch, self._readable, self._writable, self._hung_up)
+        self.graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
 
     def _let_go(self) -> None:
         self._queue.clear()

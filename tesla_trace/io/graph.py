@@ -39,10 +39,9 @@ class Graph:
         """Call `call` once, on the first turn of the loop after this one with `now() >= when`."""
         return self.loop.at(when, partial(self.run, call))
 
-    def serve(self, watch: Watch, readable: Call, writable: Call, hung_up: Call) -> None:
-        """Let a descriptor of the flow call these from now on."""
-        run = self.run
-        watch.call(partial(run, readable), partial(run, writable), partial(run, hung_up))
+    def serve(self, watch: Watch, *calls: Call) -> None:
+        """Let a descriptor of the flow call these from now on: see `Watch.call`."""
+        watch.call(*(partial(self.run, call) for call in calls))
 
     def run(self, call: Call) -> None:
         """Do `call`, which may reach the handlers; if one of them fails, end the flow."""

@@ -10,7 +10,7 @@ Facts, and what they mean for us (measured, one CPU shared with the program):
   closes a socket and at once binds its address again must find it free: so in each turn the trap
   comes last.
 - `selectors` cannot watch for a hang-up alone, which is all there is to watch for while a flow may
-  not be read: an epoll(7) of its own, inside the selector, does.
+  not be read, nor for an urgent byte: an epoll(7) of its own, inside the selector, does.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable
+
+_OVER = select.EPOLLHUP | select.EPOLLERR
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -53,18 +55,19 @@ class Watch:
     It starts out watched for nothing; `close` before the descriptor is closed.
     """
 
-    __slots__ = ("_hangups", "_loop", "_mask", "fd", "hung_up", "readable", "writable")
+    __slots__ = ("_expecting", "_loop", "_mask", "fd", "hung_up", "readable", "urgent", "writable")
 
     def __init__(self, loop: Loop, fd: int) -> None:
         self._loop = loop
         self._mask = 0
-        self._hangups = False
+        self._expecting = False
         self.fd = fd
-        self.readable = self.writable = self.hung_up = _nothing
+        self.readable = self.writable = self.hung_up = self.urgent = _nothing
 
-    def call(self, readable: Call, writable: Call, hung_up: Call) -> None:
+    def call(self, readable: Call, writable: Call, hung_up: Call, urgent: Call) -> None:
         """Whom to call from now on."""
-        self.readable, self.writable, self.hung_up = readable, writable, hung_up
+        self.readable, self.writable = readable, writable
+        self.hung_up, self.urgent = hung_up, urgent
 
     def want(self, event: int, wanted: bool) -> None:
         """Be told of `event`, READ or WRITE, as long as it holds; or not."""
@@ -80,12 +83,12 @@ class Watch:
             selector.modify(self.fd, mask, self)
         self._mask = mask
 
-    def expect_hangup(self) -> None:
-        """Call `hung_up` once, if the other side goes away while we are not reading."""
-        if not self._hangups:
-            self._hangups = True
-            self._loop.hangups[self.fd] = self
-            self._loop.hangup_poll.register(self.fd, select.EPOLLET)
+    def expect_exceptions(self) -> None:
+        """Call `hung_up` once if the other side goes away, and `urgent` for an urgent byte."""
+        if not self._expecting:
+            self._expecting = True
+            self._loop.expecting[self.fd] = self
+            self._loop.exceptions.register(self.fd, select.EPOLLPRI | select.EPOLLET)
 
     def wants(self, event: int) -> bool:
         """Whether `event` is wanted now."""
@@ -94,10 +97,10 @@ class Watch:
     def close(self) -> None:
         """Watch no more."""
         self.want(READ | WRITE, False)
-        if self._hangups:
-            self._hangups = False
-            del self._loop.hangups[self.fd]
-            self._loop.hangup_poll.unregister(self.fd)
+        if self._expecting:
+            self._expecting = False
+            del self._loop.expecting[self.fd]
+            self._loop.exceptions.unregister(self.fd)
 
 
 class Loop:
@@ -105,8 +108,8 @@ class Loop:
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
-        self.hangup_poll = select.epoll()
-        self.hangups: dict[int, Watch] = {}
+        self.exceptions = select.epoll()
+        self.expecting: dict[int, Watch] = {}
         self._alarms: list[tuple[float, int, Alarm]] = []
         self._soon: deque[Alarm] = deque()
         self._order = itertools.count()
@@ -119,7 +122,7 @@ class Loop:
         self._trap_first = False
         self._runs = 0
         """Turns in a row that the other way of waiting would have been better for."""
-        self.on_readable(self.hangup_poll.fileno(), self.serve_hangups)
+        self._exceptional = self.on_readable(self.exceptions.fileno(), self.serve_exceptions)
 
     # ---- Clock ----
 
@@ -165,11 +168,12 @@ class Loop:
             self.selector.unregister(self._trap)
             self._trap = None
 
-    def serve_hangups(self) -> None:
-        """Tell of what has hung up by now."""
-        for fd, _ in self.hangup_poll.poll(0):
-            watch = self.hangups.get(fd)
-            if watch is not None:
+    def serve_exceptions(self) -> None:
+        """Tell of what has hung up by now, and of urgent bytes."""
+        for fd, state in self.exceptions.poll(0):
+            if state & select.EPOLLPRI and (watch := self.expecting.get(fd)):
+                watch.urgent()
+            if state & _OVER and (watch := self.expecting.get(fd)):
                 watch.hung_up()
 
     # ---- running ----
@@ -227,6 +231,8 @@ class Loop:
 
     def _serve(self, events: list[tuple[selectors.SelectorKey, int]]) -> bool:
         trapped = False
+        if len(events) > 1 and any(key.data is self._exceptional for key, _ in events):
+            self.serve_exceptions()  # first: they say what is special about what is to be read
         for key, mask in events:
             watch = key.data
             if watch is None:

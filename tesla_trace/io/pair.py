@@ -18,6 +18,7 @@ import contextlib
 import os
 import socket
 
+from tesla_trace.io import urgent
 from tesla_trace.io.loop import Loop
 
 KEPT = {
@@ -38,12 +39,13 @@ class Pair:
     def __init__(self, loop: Loop) -> None:
         app, self.master = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.master.setblocking(False)
+        urgent.prepare(self.master)
         self.app: socket.socket | None = app
         """The program's end, until `given` to it."""
         self.file = b"socket:[%d]" % os.fstat(app.fileno()).st_ino
         """What the program's end is called in /proc/PID/fd: the identity of the socket."""
         self.watch = loop.watch(self.master.fileno())
-        self.watch.expect_hangup()
+        self.watch.expect_exceptions()
         self.closed = False
         self.has_settings = False
         """Whether the program has set options that its end keeps."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import select
 from collections import deque
 from contextlib import suppress
-from socket import MSG_NOSIGNAL
 from typing import Protocol
 
 from tesla_trace.flow import Address, Context, FlowHandler
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
 from tesla_trace.io.pair import Pair
+from tesla_trace.io.urgent import Urgent, at_mark, flags_for, take
 
 PIECE = 128 * 1024
 """Bytes read at a time."""
@@ -57,12 +57,12 @@ class Top(FlowHandler):
         self._pair = pair
         self._owner = owner
         self._watch = pair.watch
-        graph.serve(self._watch, self._readable, self._writable, self._hung_up)
+        graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._may_write = True
         self._may_avail = True
-        self._open = self._deaf = self._done = False
+        self._open = self._deaf = self._done = self._marked = False
         self._end: OSError | bool = False
 
     def open(self) -> None:
@@ -106,11 +106,16 @@ class Top(FlowHandler):
             self.may_avail(False)
         return True
 
+    def urgent(self, source: FlowHandler, byte: bytes) -> bool:
+        """Hand it over behind what came before."""
+        return self.avail(source, Urgent(byte))
+
     def may_write(self, source: FlowHandler, may: bool) -> None:
         """Read what the program writes, or leave it in the pair, which stops the program."""
         self._may_write = may
         if self._open and not self._done:
             self._watch.want(READ, may)
+            self._pass_urgent()
 
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         """End the stream to the program once it has all that came before."""
@@ -130,6 +135,7 @@ class Top(FlowHandler):
         if data:
             if not self.below.write(data):
                 self._refuse()
+            self._pass_urgent()
         elif self._gone():
             self._leave(unread=False)
         else:
@@ -137,6 +143,18 @@ class Top(FlowHandler):
             self._watch.want(READ, False)
             with suppress(OSError):  # reset meanwhile: an event tells
                 self.shutdown(False, True)
+
+    def _urged(self) -> None:
+        self._marked = True
+        self._pass_urgent()
+
+    def _pass_urgent(self) -> None:
+        """Send the urgent byte on, when reading has come to it."""
+        if self._marked and self._open and self._may_write and not self.closed:
+            if at_mark(self._pair.master):
+                self._marked = False
+                if byte := take(self._pair.master):
+                    self.below.urge(byte)
 
     def _writable(self) -> None:
         while self._queue and not self._deaf:
@@ -167,7 +185,7 @@ class Top(FlowHandler):
 
     def _send(self, data: bytes) -> int:
         try:
-            return self._pair.master.send(data, MSG_NOSIGNAL)
+            return self._pair.master.send(data, flags_for(data))
         except BlockingIOError:
             return 0
         except OSError:  # closed, or shut down for reading

@@ -32,7 +32,7 @@ def bind(session: Session, stop: Stop) -> None:
     except OSError as wrong:
         if wrong.errno != errno.EADDRINUSE:
             raise
-        session.loop.serve_hangups()  # perhaps the program has just closed what is in the way
+        session.loop.serve_exceptions()  # perhaps the program has just closed what is in the way
         socket.bottom.bind(address)
     stop.reply(0)
 

@@ -22,7 +22,6 @@ class Whose(enum.Enum):
 
     REAL = "the kernel's socket, through the handlers"
     PAIR = "the program's end of the pair"
-    BOTH = "both"
     OURS = "kept by us"
     REFUSED = "refused with ENOPROTOOPT; programs do without"
 
@@ -42,7 +41,7 @@ SOCKET, TCP = sockets.SOL_SOCKET, sockets.IPPROTO_TCP
 OPTIONS: dict[tuple[int, int], Option] = {
     (SOCKET, 3): Option("SO_TYPE", Whose.PAIR, "a stream, too"),
     (SOCKET, 4): Option("SO_ERROR", Whose.OURS, "the handlers' connect; else the pair's"),
-    (SOCKET, 10): Option("SO_OOBINLINE", Whose.BOTH, "the urgent byte comes through the pair"),
+    (SOCKET, 10): Option("SO_OOBINLINE", Whose.PAIR, "the urgent byte comes through the pair"),
     (SOCKET, 13): Option("SO_LINGER", Whose.OURS, "a close that lingers would stop all flows"),
     (SOCKET, 18): Option("SO_RCVLOWAT", Whose.PAIR, "reading is from the pair"),
     (SOCKET, 20): Option("SO_RCVTIMEO", Whose.PAIR, "accept looks at it"),
@@ -106,9 +105,8 @@ def setsockopt(session: Session, stop: Stop) -> None:
         return stop.proceed()
     level, option, size = signed(stop.args[1]), signed(stop.args[2]), signed(stop.args[4])
     whose = OPTIONS.get((level, option), OTHER).whose
-    if whose in (Whose.PAIR, Whose.BOTH):
-        socket.pair.has_settings = True
     if whose is Whose.PAIR:
+        socket.pair.has_settings = True
         return stop.proceed()
     if size < 0:
         raise error(errno.EINVAL)
@@ -124,8 +122,6 @@ def setsockopt(session: Session, stop: Stop) -> None:
         raise error(errno.ENOPROTOOPT)
     else:
         socket.control.setsockopt(level, option, value)
-    if whose is Whose.BOTH:
-        return stop.proceed()
     stop.reply(0)
 
 

@@ -16,7 +16,7 @@ from tesla_trace.syscalls.held import Held
 if TYPE_CHECKING:
     from tesla_trace.syscalls.socket import Socket
 
-REMEMBERED = 4096
+REMEMBERED = 1024
 """Sockets remembered after their flow is over, while the program may still ask about them."""
 
 Write = Callable[[str], None]

@@ -210,7 +210,7 @@ class Socket:
             self.top.abort()
             self.top = None
         self.dispose()
-        self.pair.watch.call(_nothing, _nothing, self.left)
+        self.pair.watch.call(_nothing, _nothing, self.left, _nothing)
         self.state = State.FRESH
 
     def dispose(self) -> None:
