@@ -137,6 +137,7 @@ def _occupy_standard_files() -> None:
 def _run(words: Words, stack: Stack, report: Report) -> None:
     try:
         from tesla_trace import front
+        from tesla_trace.flow import trace
         from tesla_trace.kernel.spawn import ExecError, FilterError
         from tesla_trace.supervisor import Supervisor
     except RuntimeError as wrong:  # pyseccomp finds no libseccomp
@@ -153,7 +154,12 @@ def _run(words: Words, stack: Stack, report: Report) -> None:
 
             report.write(why_no_filter(wrong.errno))
             return NO_TRAP
-        supervisor.run()
+        try:
+            supervisor.run()
+        except BaseException as wrong:
+            for line in trace(wrong):
+                report.write(line)
+            return front.LOST
         return 0
 
     front.run(supervise)

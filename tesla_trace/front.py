@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, NoReturn
 
 from tesla_trace.kernel.signals import Signals, take
@@ -37,6 +37,28 @@ class FrontEnd(NamedTuple):
 
     channel: socket.socket
     group: int
+    inherited: list[int]
+    """The descriptors besides 0, 1 and 2 that are the program's and not ours."""
+
+
+def inherited() -> list[int]:
+    """The descriptors, besides 0, 1 and 2, that we were started with, before any is our own."""
+    return [fd for each in os.listdir("/proc/self/fd") if (fd := int(each)) > 2 and _stays(fd)]
+
+
+def _stays(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:  # the one that listed them
+        return False
+
+
+def let_go(files: Iterable[int]) -> None:
+    """Keep nobody waiting for the end of what the program reads and writes."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in files:
+        os.dup2(null, fd, inheritable=False)
+    os.close(null)
 
 
 def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
@@ -46,6 +68,7 @@ def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
         supervise: what the supervisor does; its result is the exit status where the program never
             ran.
     """
+    theirs_alone = inherited()
     signals = Signals()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
@@ -57,10 +80,11 @@ def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
         try:
             ours.close()
             os.setpgid(0, 0)
-            status = supervise(FrontEnd(theirs, group), signals)
+            status = supervise(FrontEnd(theirs, group, theirs_alone), signals)
         finally:
             os._exit(status)
     theirs.close()
+    let_go((0, 1, *theirs_alone))
     _Front(pid, ours, signals).run()
 
 

@@ -21,7 +21,6 @@ from tesla_trace.kernel.libc import (
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
     check,
-    kcmp_vm,
     libc,
     number_of,
     pidfd_getfd,
@@ -161,11 +160,11 @@ def _takes_descriptor() -> None:
 
 
 def _reads_memory() -> None:
-    from tesla_trace.kernel.memory import Memory
+    from tesla_trace.kernel import memory
 
     here = ctypes.create_string_buffer(b"the same in a forked child")
     with _child() as pid:
-        if Memory(pid).read(ctypes.addressof(here), len(here)) != here.raw:
+        if memory.read(pid, ctypes.addressof(here), len(here)) != here.raw:
             raise Absent("it reads as something else")
 
 
@@ -191,11 +190,6 @@ def _pidfd_of_thread() -> None:
 
     with _thread() as number:
         os.close(os.pidfd_open(number, PIDFD_THREAD))
-
-
-def _compares() -> None:
-    with _child() as pid:
-        kcmp_vm(os.getpid(), pid)
 
 
 # ---- sockets ----
@@ -322,13 +316,6 @@ PROBES = (
         False,
         "a look-up more for each thread that calls",
         "Linux 6.9",
-    ),
-    Probe(
-        "kcmp",
-        _compares,
-        False,
-        "each look into a program's memory takes 7 µs rather than 2",
-        f"a kernel with CONFIG_KCMP; in a container, {CAN_TRACE}",
     ),
     Probe(
         "MSG_OOB on AF_UNIX",

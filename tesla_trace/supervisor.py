@@ -10,7 +10,7 @@ import signal
 import socket
 
 from tesla_trace.flow import Stack
-from tesla_trace.front import EXITED, SIGNALLED, STOPPED, WORD, FrontEnd
+from tesla_trace.front import EXITED, SIGNALLED, STOPPED, WORD, FrontEnd, let_go
 from tesla_trace.io.loop import Loop
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
@@ -54,7 +54,7 @@ class Supervisor:
         self._status: int | None = None
         self._parent = os.getppid()
         self._stops, self._stopped = 0, False
-        self._loop = Loop()
+        self._loop = Loop(self._failed)
         self._session = Session(self._loop, stack, report.write, report.raw)
         gc.freeze()  # what is there now stays: the collector need not look at it again
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -62,7 +62,7 @@ class Supervisor:
         files = _raise_limit()
         self._pid, listener = spawn(argv, filters.build(rules), signals, front.group, files)
         self._trap = NotifyTrap(listener, filters.numbers(rules))
-        _leave_terminal()
+        let_go((0, 1, 2, *front.inherited))
         self._loop.watch_trap(listener, self._trapped)
         self._loop.on_readable(signals.fileno(), self._signalled)
         self._loop.on_readable(front.channel.fileno(), self._told)
@@ -70,6 +70,9 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the last process is gone and every byte has been delivered."""
         self._loop.run()
+
+    def _failed(self, wrong: Exception) -> None:
+        self._session.crashed("a callback", wrong)
 
     # ---- the program ----
 
@@ -178,11 +181,3 @@ def _raise_limit() -> tuple[int, int]:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return before
-
-
-def _leave_terminal() -> None:
-    """Keep nobody waiting for the end of the program's input and output."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)

@@ -47,8 +47,9 @@ class Bottom(FlowHandler):
         self._network = network
         self.graph = graph
         self.real = real or socket.socket(ctx.domain, ctx.type)
-        self.settings: list[tuple[int, int, bytes]] = []
-        """The options set so far, in case that another socket must take this one's place."""
+        self.settings: dict[tuple[int, int], bytes] = {}
+        """The options set so far, the last set last, in case that another socket must take this
+        one's place."""
         self.bound: Address | None = None
         self.moved = 0
         """Bytes that have passed, both ways."""
@@ -66,6 +67,15 @@ class Bottom(FlowHandler):
         graph.bottoms.append(self)
         network.open.add(self)
 
+    def set_all(self, settings: dict[tuple[int, int], bytes]) -> None:
+        """Have these options.
+
+        Raises:
+            OSError: one of them is not to be had any more.
+        """
+        for (level, option), value in settings.items():
+            self.setsockopt(level, option, value)
+
     def take_after(self, other: Bottom | None) -> None:
         """Have the options and the local address of one that was there before.
 
@@ -73,8 +83,7 @@ class Bottom(FlowHandler):
             OSError: they are not to be had any more.
         """
         if other is not None:
-            for level, option, value in other.settings:
-                self.setsockopt(level, option, value)
+            self.set_all(other.settings)
             if other.bound is not None:
                 self.bind(other.bound)
 
@@ -84,7 +93,7 @@ class Bottom(FlowHandler):
         try:
             if self.bound is not None:
                 top.bind(self.bound)
-            for level, option, value in self.settings:
+            for (level, option), value in self.settings.items():
                 top.setsockopt(level, option, value)
         finally:
             self._repeating = False
@@ -168,7 +177,8 @@ class Bottom(FlowHandler):
         """Set an option, and remember it for a socket that takes this one's place."""
         if not self._repeating:
             self.real.setsockopt(level, option, value)
-            self.settings.append((level, option, value))
+            self.settings.pop((level, option), None)
+            self.settings[level, option] = value
 
     # ---- data ----
 
@@ -340,7 +350,7 @@ class Bottom(FlowHandler):
         self.real.close()
         self.real = socket.socket(domain, self.ctx.type)
         self._ready()
-        for level, option, value in self.settings:
+        for (level, option), value in self.settings.items():
             if level in (socket.SOL_SOCKET, socket.IPPROTO_TCP) or domain == self.ctx.domain:
                 self.real.setsockopt(level, option, value)
 

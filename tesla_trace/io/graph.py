@@ -63,8 +63,8 @@ class Graph:
         self.flow.log("a handler failed, and the flow with it")
         for line in trace(wrong):
             self.flow.log(f"  {line}")
-        if self.top is not None:
-            self.top.lose(error)
         for bottom in list(self.bottoms):
             bottom.abort()
+        if self.top is not None:
+            self.run(partial(self.top.lose, error))  # for it reaches the handlers once more
         return error

@@ -104,9 +104,14 @@ class Watch:
 
 
 class Loop:
-    """Calls back when descriptors are ready and when times have come; see `flow.Clock`."""
+    """Calls back when descriptors are ready and when times have come; see `flow.Clock`.
 
-    def __init__(self) -> None:
+    Args:
+        failed: told of what a callback raises, which is a bug; the others go on.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self.failed = failed
         self.selector = selectors.DefaultSelector()
         self.exceptions = select.epoll()
         self.expecting: dict[int, Watch] = {}
@@ -174,7 +179,10 @@ class Loop:
             if state & select.EPOLLPRI and (watch := self.expecting.get(fd)):
                 watch.urgent()
             if state & _OVER and (watch := self.expecting.get(fd)):
-                watch.hung_up()
+                try:
+                    watch.hung_up()
+                except Exception as wrong:
+                    self.failed(wrong)
 
     # ---- running ----
 
@@ -201,7 +209,10 @@ class Loop:
         if self._soon or self._alarms:
             self._ring()
         if trapped:
-            self._trapped()
+            try:
+                self._trapped()
+            except Exception as wrong:
+                self.failed(wrong)
 
     def _turn_for_trap(self, timeout: float | None) -> bool:
         ready = self._poll.poll(None if timeout is None else timeout * 1000)
@@ -239,10 +250,13 @@ class Loop:
                 trapped = True
                 continue
             # What was ready may be wanted no more, by what was served before it.
-            if mask & READ and watch.wants(READ):
-                watch.readable()
-            if mask & WRITE and watch.wants(WRITE):
-                watch.writable()
+            try:
+                if mask & READ and watch.wants(READ):
+                    watch.readable()
+                if mask & WRITE and watch.wants(WRITE):
+                    watch.writable()
+            except Exception as wrong:
+                self.failed(wrong)
         return trapped
 
     def _patience(self) -> float | None:
@@ -262,4 +276,7 @@ class Loop:
         for alarm in due:
             if alarm.call is not None:
                 call, alarm.call = alarm.call, None
-                call()
+                try:
+                    call()
+                except Exception as wrong:
+                    self.failed(wrong)

@@ -53,7 +53,7 @@ class Pair:
         """Bytes of filler that the master end has not read."""
 
     def given(self) -> None:
-        """The program has its end now."""
+        """The program has its end now, or will never have it."""
         if self.app is not None:
             self.app.close()
             self.app = None
@@ -113,9 +113,8 @@ class Pair:
             app.send(SPOILER, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def close(self) -> None:
-        """Close our end, and the program's if it was never given."""
+        """Close our end.  The program's, if it was not given yet, still can be."""
         if not self.closed:
             self.closed = True
-            self.given()
             self.watch.close()
             self.master.close()

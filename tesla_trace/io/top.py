@@ -53,6 +53,7 @@ class Top(FlowHandler):
 
     def __init__(self, ctx: Context, graph: Graph, pair: Pair, owner: Owner) -> None:
         super().__init__(ctx)
+        self.graph = graph
         graph.top = self
         self._pair = pair
         self._owner = owner
@@ -228,5 +229,5 @@ class Top(FlowHandler):
     def _finish(self, error: OSError) -> None:
         if not self.closed:
             self._owner.spoil()
-            self.abort()
             self._owner.lost()
+            self.abort()  # last, for it reaches the handlers

@@ -15,8 +15,6 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
 
-KCMP_VM = 1
-
 PIDFD_GETFD = 438
 """Calls added since Linux 5.1 have the same number on every architecture."""
 
@@ -56,15 +54,6 @@ def prctl(option: int, value: int) -> None:
 def pidfd_getfd(pidfd: int, fd: int) -> int:
     """pidfd_getfd(2): a copy, in this process, of another's descriptor; close-on-exec."""
     return check(libc.syscall(PIDFD_GETFD, pidfd, fd, 0))
-
-
-def kcmp_vm(one: int, other: int) -> bool:
-    """kcmp(2): whether two processes share their memory.
-
-    Raises:
-        OSError: EPERM, one of them is not ours to look into; ESRCH, it is gone.
-    """
-    return check(libc.syscall(number_of("kcmp"), one, other, KCMP_VM, 0, 0)) == 0
 
 
 def sigset(signals: Iterable[int]) -> ctypes.Array[ctypes.c_ulong]:

@@ -29,8 +29,8 @@ import re
 import select
 import struct
 
-from tesla_trace.kernel import pending, proc
-from tesla_trace.kernel.thread import Thread, Threads
+from tesla_trace.kernel import memory, pending, proc
+from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
 
 # linux/seccomp.h: struct seccomp_notif; seccomp_notif_resp and seccomp_notif_addfd behind their id
@@ -68,7 +68,7 @@ _ioctl = fcntl.ioctl
 class NotifyStop:
     """A call that waits for its answer; see `trap.Stop`."""
 
-    __slots__ = ("args", "call", "id", "thread", "_caller", "_listener", "_threads")
+    __slots__ = ("args", "call", "id", "thread", "_listener", "_threads")
 
     def __init__(
         self,
@@ -81,7 +81,6 @@ class NotifyStop:
     ) -> None:
         self._listener = listener
         self._threads = threads
-        self._caller: Thread | None = None
         self.id = id
         self.thread = thread
         self.call = call
@@ -94,38 +93,42 @@ class NotifyStop:
             return self.thread
 
     def file(self, fd: int) -> bytes | None:
+        if fd < 0:
+            return None
         try:
-            self._caller = caller = self._threads[self.thread]
-            return caller.file(fd)
+            return self._threads[self.thread].file(fd)
         except OSError:
             self._threads.forget(self.thread)  # the number may have passed to another thread
         try:
-            self._caller = caller = self._threads[self.thread]
-            return caller.file(fd)
-        except OSError:
+            return self._threads[self.thread].file(fd)
+        except (FileNotFoundError, ProcessLookupError):
             return None
 
-    def borrow(self, fd: int) -> int:
-        return self._threads[self.thread].borrow(fd)
+    def borrow(self, fd: int, file: bytes) -> int:
+        return self._threads[self.thread].borrow(fd, file)
 
     def closes_on_exec(self, fd: int) -> bool:
         return proc.closes_on_exec(self.thread, fd)
 
     def read(self, address: int, size: int) -> bytes:
         try:
-            memory = (self._caller or self._threads[self.thread]).memory
-            bound = memory.bound
-            data = memory.read(address, size)
+            data = memory.read(self.thread, address, size)
         except OSError as error:
             self._confirm()
             raise _fault(error) from error
-        if not bound:
-            self._confirm()
+        self._confirm()
         return data
 
     def write(self, address: int, data: bytes) -> None:
         try:
-            (self._caller or self._threads[self.thread]).memory.write(address, data)
+            memory.write(self.thread, address, data)
+        except OSError as error:
+            self._confirm()
+            raise _fault(error) from error
+
+    def write_two(self, address: int, data: bytes, other: int, more: bytes) -> None:
+        try:
+            memory.write_two(self.thread, address, data, other, more)
         except OSError as error:
             self._confirm()
             raise _fault(error) from error

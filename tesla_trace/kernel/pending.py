@@ -2,8 +2,9 @@
 
 While a notification is held under WAIT_KILLABLE_RECV, the program's signal handlers, Ctrl-Z and
 Ctrl-\\ wait for us: nothing but a look at /proc/TID/status tells that they are there.  A signal
-counts if it is not blocked and would do something: be caught, or stop.  (What kills ends the call
-without our doing.)  One that is pending for the process as a whole is taken by *some* thread that
+counts if it is not blocked and would do something: be caught, stop, or dump core.  (What kills
+without a core dump becomes SIGKILL at once and ends the call without our doing.)
+One that is pending for the process as a whole is taken by *some* thread that
 does not block it, so it only counts for ours when that is the leader, which the kernel asks first,
 or when all the others block it.  A stop that a sibling has taken leaves no pending bit, but the
 sibling in state T.
@@ -16,21 +17,34 @@ import signal
 from tesla_trace.kernel import proc
 
 STOPS = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
-CONTINUES = 1 << (signal.SIGCONT - 1)
+CORES = frozenset(
+    {
+        signal.SIGQUIT,
+        signal.SIGILL,
+        signal.SIGTRAP,
+        signal.SIGABRT,
+        signal.SIGFPE,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGSYS,
+        signal.SIGXCPU,
+        signal.SIGXFSZ,
+    }
+)
 
 
 def _mask(field: str) -> int:
     return int(field, 16)
 
 
-_STOPS = sum(1 << (number - 1) for number in STOPS)
+_BY_DEFAULT = sum(1 << (number - 1) for number in STOPS | CORES)
 
 
 def interrupts(thread: int) -> bool:
     """Whether the kernel, asked to end the thread's call as by a signal, would find one."""
     try:
         own = proc.status(thread)
-        effective = _mask(own["SigCgt"]) | (_STOPS & ~_mask(own["SigIgn"]))
+        effective = _mask(own["SigCgt"]) | (_BY_DEFAULT & ~_mask(own["SigIgn"]))
         open_to = effective & ~_mask(own["SigBlk"])
         if _mask(own["SigPnd"]) & open_to:
             return True

@@ -12,12 +12,14 @@ import ctypes
 import errno
 import os
 import resource
+import signal
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from tesla_trace.kernel.libc import (
     PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
     check,
     libc,
     number_of,
@@ -162,6 +164,8 @@ def _become(
     say: int,
     heard: int,
 ) -> NoReturn:
+    # If the supervisor dies, so does the program: its trapped calls would fail for ever.
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpgid(0, group)
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
     environment = initial_environment()

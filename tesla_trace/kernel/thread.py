@@ -1,4 +1,4 @@
-"""Reaching into a thread of the program: its descriptors and its memory.
+"""Reaching into a thread of the program: its descriptors.
 
 Facts about looking a descriptor up: a thread's number is not a process's (pidfd_open takes it only
 with PIDFD_THREAD, from Linux 6.9); an open directory /proc/TID/fd stays bound to its thread, and
@@ -19,12 +19,11 @@ from functools import cached_property
 
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.libc import pidfd_getfd
-from tesla_trace.kernel.memory import Memory
 
 PIDFD_THREAD = os.O_EXCL
 
 KEPT = 256
-"""Threads kept; each costs up to three descriptors."""
+"""Threads kept; each costs up to two descriptors."""
 
 _NAMES = [b"%d" % number for number in range(1024)]
 
@@ -34,13 +33,11 @@ class Thread:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.memory = Memory(number)
         self._fds = os.open(f"/proc/{number}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pidfd: int | None = None
 
     def close(self) -> None:
         """Let go of what was opened."""
-        self.memory.close()
         os.close(self._fds)
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -62,15 +59,21 @@ class Thread:
         """
         return os.readlink(_NAMES[fd] if fd < 1024 else b"%d" % fd, dir_fd=self._fds)
 
-    def borrow(self, fd: int) -> int:
+    def borrow(self, fd: int, file: bytes) -> int:
         """A copy of a descriptor of the thread; to be closed soon, for it keeps the file open.
 
+        The program may change what its descriptor is at any time, so that is looked at in the copy.
+
         Raises:
-            OSError: as pidfd_getfd(2).
+            OSError: EBADF, it is not a descriptor of `file`; others as pidfd_getfd(2).
         """
         if self._pidfd is None:
             self._pidfd = _pidfd(self.number)
-        return pidfd_getfd(self._pidfd, fd)
+        copy = pidfd_getfd(self._pidfd, fd)
+        if b"socket:[%d]" % os.fstat(copy).st_ino != file:
+            os.close(copy)
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return copy
 
 
 class Threads:
@@ -113,7 +116,7 @@ def borrow_from_anyone(file: bytes) -> int:
             try:
                 for name in os.listdir(f"/proc/{process}/fd"):
                     if thread.file(int(name)) == file:
-                        return thread.borrow(int(name))
+                        return thread.borrow(int(name), file)
             finally:
                 thread.close()
     raise OSError(errno.EBADF, os.strerror(errno.EBADF))

@@ -23,13 +23,18 @@ class Stop(Protocol):
         """The number of the process that the thread belongs to; the thread's if it is gone."""
 
     def file(self, fd: int) -> bytes | None:
-        """What the thread's descriptor is, `socket:[INODE]` for a socket; None if there is none."""
+        """What the thread's descriptor is, `socket:[INODE]` for a socket; None if there is none.
 
-    def borrow(self, fd: int) -> int:
+        Raises:
+            OSError: EACCES, it is not ours to know: a process that is not dumpable (prctl(2)),
+                and we have no CAP_SYS_PTRACE; EMFILE, we have no descriptor left to look with.
+        """
+
+    def borrow(self, fd: int, file: bytes) -> int:
         """A copy of the thread's descriptor, to be closed soon: it keeps the file open.
 
         Raises:
-            OSError: there is none.
+            OSError: EBADF: it is not, or no longer, a descriptor of `file`.
         """
 
     def closes_on_exec(self, fd: int) -> bool:
@@ -50,6 +55,9 @@ class Stop(Protocol):
             OSError: EFAULT: it cannot be written there.
             Gone: the call is over.
         """
+
+    def write_two(self, address: int, data: bytes, other: int, more: bytes) -> None:
+        """Put `data` at `address` and then `more` at `other`; raises as `write`."""
 
     def inject(self, fd: int, *, cloexec: bool, at: int | None = None) -> int:
         """Give the thread a copy of our `fd`, as the lowest free number or in place of `at`.

@@ -49,12 +49,12 @@ class Backlog:
         try:
             flow, peer = top.control.accept()
         except OSError as wrong:
-            if wrong.errno in EXHAUSTED:
-                self._pause(wrong)
-            return
-        except Exception as wrong:
-            return self._listener.session.crashed("accept", wrong)
-        accepted = Socket.accepted(self._listener, flow)
+            return self._not_accepted(wrong)
+        try:
+            accepted = Socket.accepted(self._listener, flow)
+        except OSError as wrong:
+            flow.abort()
+            return self._not_accepted(wrong)
         self._ready.append((accepted, peer))
         with suppress(OSError):  # full: enough of them are there
             self._listener.pair.master.send(TOKEN, sockets.MSG_NOSIGNAL)
@@ -63,8 +63,13 @@ class Backlog:
             self._listener.session.held.release(stop := self.waiting.popleft())
             answer(self._listener, stop)
 
-    def _pause(self, wrong: OSError) -> None:
-        """Leave connections with the kernel for a while: it would tell of them without end."""
+    def _not_accepted(self, wrong: OSError) -> None:
+        """Where nothing is left to accept with, leave connections with the kernel for a while.
+
+        It would tell of them without end.
+        """
+        if wrong.errno not in EXHAUSTED:
+            return
         top, loop = self._listener.top, self._listener.session.loop
         self._listener.session.say_once(f"connections have to wait: {wrong.strerror} (ulimit -n)")
         if top is not None:
@@ -114,8 +119,12 @@ def listen(session: Session, stop: Stop) -> None:
     socket = session.socket(stop, fd)
     if socket is None:
         return stop.proceed()
+    if socket.state is State.FAILED:
+        socket.state = State.FRESH
     if socket.state not in (State.FRESH, State.LISTENING):
         raise error(errno.EINVAL)
+    if socket.pair.closed:
+        socket.repair(stop, fd, stop.closes_on_exec(fd))
     size = min(size, 4096) if size >= 0 else 4096  # as the kernel does with somaxconn
     try:
         socket.build(stop).listen(size)
@@ -170,7 +179,7 @@ def answer(listener: Socket, stop: Stop) -> bool:
         return False
     socket, peer = taken
     try:
-        _give(listener, socket, peer, stop)
+        fd = _give(listener, socket, peer, stop)
     except Gone:
         backlog.put_back(taken)
     except OSError as wrong:
@@ -180,11 +189,22 @@ def answer(listener: Socket, stop: Stop) -> bool:
             if socket.top is not None:
                 socket.top.abort()
             socket.left()
+            _spend_token(listener, backlog, stop)
         stop.fail(wrong.errno or errno.EIO)
+    else:
+        _spend_token(listener, backlog, stop)
+        stop.reply(fd)
     return True
 
 
-def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> None:
+def _spend_token(listener: Socket, backlog: Backlog, stop: Stop) -> None:
+    if backlog.spend_token():
+        with suppress(OSError), listener.borrowed(stop, signed(stop.args[0])) as end:
+            end.recv(len(TOKEN), sockets.MSG_DONTWAIT)
+
+
+def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> int:
+    """Make the connection the caller's; the descriptor that it got."""
     flags = signed(stop.args[3]) if stop.call == "accept4" else 0
     address, length = stop.args[1], stop.args[2]
     app = socket.pair.app
@@ -199,8 +219,6 @@ def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> None:
     fd = stop.inject(app.fileno(), cloexec=bool(flags & sockets.SOCK_CLOEXEC))
     socket.pair.given()
     socket.seen = stop, fd
-    if listener.backlog is not None and listener.backlog.spend_token():
-        with suppress(OSError), listener.borrowed(stop, signed(stop.args[0])) as end:
-            end.recv(len(TOKEN), sockets.MSG_DONTWAIT)
-    listener.session.identify(socket.bottom.graph.flow, stop)
-    stop.reply(fd)
+    if socket.top is not None:
+        listener.session.identify(socket.top.ctx.flow, stop)
+    return fd

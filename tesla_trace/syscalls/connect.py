@@ -6,7 +6,9 @@ import errno
 import fcntl
 import os
 import socket as sockets
+from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from tesla_trace.address import Address
 from tesla_trace.kernel import sockaddr
@@ -15,6 +17,15 @@ from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.words import error, read_sockaddr, signed
+
+Call = Callable[[], None]
+
+
+class Limit(NamedTuple):
+    """How long a connect may take, and what it says then."""
+
+    seconds: float
+    late: int
 
 
 def connect(session: Session, stop: Stop) -> None:
@@ -28,8 +39,13 @@ def connect(session: Session, stop: Stop) -> None:
         stop.reply(0)
 
 
-def begin(session: Session, stop: Stop, socket: Socket, fd: int, data: bytes) -> bool:
+def begin(
+    session: Session, stop: Stop, socket: Socket, fd: int, data: bytes, then: Call | None = None
+) -> bool:
     """Connect to the address in `data`, in the order of inet_stream_connect().
+
+    Args:
+        then: what to do when a call that was held is connected, rather than answer it with 0.
 
     Returns:
         Whether it is connected now; else the call is held, and answered later.
@@ -64,7 +80,7 @@ def begin(session: Session, stop: Stop, socket: Socket, fd: int, data: bytes) ->
         if not blocks:
             raise error(late)
         limit = time_limit(app, sockets.SO_SNDTIMEO)
-    _hold(session, stop, socket, fd, limit, late)
+    _hold(session, stop, socket, fd, Limit(limit, late), then)
     return False
 
 
@@ -77,6 +93,9 @@ def shutdown(session: Session, stop: Stop) -> None:
     if socket.state is State.LISTENING:
         if how != sockets.SHUT_WR:
             socket.stop_listening()
+        return stop.reply(0)
+    if socket.state is State.CONNECTING:
+        socket.cancel()
         return stop.reply(0)
     if socket.state is not State.CONNECTED:
         raise error(errno.ENOTCONN)
@@ -98,11 +117,15 @@ def _fill(socket: Socket, stop: Stop, fd: int) -> None:
         socket.pair.fill(app)
 
 
-def _hold(session: Session, stop: Stop, socket: Socket, fd: int, limit: float, late: int) -> None:
+def _hold(
+    session: Session, stop: Stop, socket: Socket, fd: int, limit: Limit, then: Call | None
+) -> None:
     def answer(number: int) -> None:
         session.held.release(stop)
         if number:
             stop.fail(number)
+        elif then is not None:
+            then()
         else:
             stop.reply(0)
 
@@ -114,4 +137,4 @@ def _hold(session: Session, stop: Stop, socket: Socket, fd: int, limit: float, l
                 _fill(socket, stop, fd)
 
     socket.waiters.append(answer)
-    session.held.hold(Waiting(stop, limit, late, drop))
+    session.held.hold(Waiting(stop, limit.seconds, limit.late, drop))

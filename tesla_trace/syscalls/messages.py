@@ -85,9 +85,7 @@ def _send(
         _broken_pipe(stop, flags)
         raise error(errno.EPIPE)
     sending = _Sending(session, stop, socket, data, flags & ~MSG_FASTOPEN)
-    if connects and not connect.begin(session, stop, socket, fd, address):
-        socket.instead(stop, sending.begin)
-    else:
+    if not connects or connect.begin(session, stop, socket, fd, address, then=sending.begin):
         sending.begin()
 
 

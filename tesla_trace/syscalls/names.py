@@ -21,11 +21,18 @@ from tesla_trace.syscalls.words import (
 
 def bind(session: Session, stop: Stop) -> None:
     """Bind the socket that goes to the network."""
-    socket = session.socket(stop, signed(stop.args[0]))
+    fd = signed(stop.args[0])
+    socket = session.socket(stop, fd)
     if socket is None:
         return stop.proceed()
     address = _local(socket.domain, read_sockaddr(stop, stop.args[1], stop.args[2]))
-    if socket.state is not State.FRESH or socket.bottom.bound is not None:
+    if socket.state is State.FAILED:
+        socket.state = State.FRESH
+    if socket.state is not State.FRESH:
+        raise error(errno.EINVAL)
+    if socket.pair.closed:
+        socket.repair(stop, fd, stop.closes_on_exec(fd))
+    if socket.bottom.bound is not None:
         raise error(errno.EINVAL)
     try:
         socket.bottom.bind(address)

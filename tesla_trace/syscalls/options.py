@@ -89,7 +89,8 @@ def getsockopt(session: Session, stop: Stop) -> None:
     if whose is Whose.OURS:
         value = _ours(socket, level, option)[:size]
     else:
-        value = socket.control.getsockopt(level, option, size)
+        with socket.asked() as asked:
+            value = asked.getsockopt(level, option, size)
     if value:
         stop.write(stop.args[3], value)
     stop.write(stop.args[4], pack_int(len(value)))
@@ -121,7 +122,8 @@ def setsockopt(session: Session, stop: Stop) -> None:
     elif whose is Whose.OURS:
         raise error(errno.ENOPROTOOPT)
     else:
-        socket.control.setsockopt(level, option, value)
+        with socket.asked() as asked:
+            asked.setsockopt(level, option, value)
     stop.reply(0)
 
 

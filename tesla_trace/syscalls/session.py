@@ -47,7 +47,12 @@ class Session:
 
     def socket(self, stop: Stop, fd: int) -> Socket | None:
         """The socket that a descriptor of the calling thread is, if it is one of ours."""
-        file = stop.file(fd)
+        try:
+            file = stop.file(fd)
+        except OSError as wrong:
+            why = f"{wrong.strerror}; its socket calls fail"
+            self.say_once(f"cannot look into process {stop.process()}: {why}")
+            raise
         if file is None:
             return None
         return self._sockets.get(file) or self._over.get(file)
@@ -90,10 +95,13 @@ class Session:
         flow.pid, flow.program = stop.process(), proc.name(stop.thread)
 
     def crashed(self, what: str, wrong: Exception) -> None:
-        """Report what should not have happened."""
-        self.write(f"{what} failed; this is a bug of ours, or of a handler:")
-        for line in trace(wrong):
-            self.write(f"  {line}")
+        """Report, once, what should not have happened."""
+        lines = trace(wrong)
+        if str(lines) not in self._said:
+            self._said.add(str(lines))
+            self.write(f"{what} failed; this is a bug of ours, or of a handler:")
+            for line in lines:
+                self.write(f"  {line}")
 
     def say_once(self, line: str) -> None:
         """Write a line to the log, unless that was done before."""

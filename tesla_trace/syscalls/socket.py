@@ -14,12 +14,12 @@ import enum
 import errno
 import os
 import socket as sockets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tesla_trace.address import Address, shown
-from tesla_trace.flow import Context, FlowHandler, failure, reason
+from tesla_trace.flow import Context, Flow, FlowHandler, failure, reason
 from tesla_trace.io.bottom import RESET, Bottom
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.pair import Pair
@@ -111,6 +111,26 @@ class Socket:
         """Whom to ask: the graph, or before there is one the network's end of it."""
         return self.top if self.top is not None else self.bottom
 
+    @contextmanager
+    def asked(self) -> Iterator[FlowHandler]:
+        """Whom to ask for options, also when the flow is over.
+
+        Then nothing would tell when to close a new socket, so one is made for the moment.
+        """
+        if self.top is not None or self._bottom is not None or not self.pair.closed:
+            yield self.control
+            return
+        graph = Graph(self.session.loop, Flow())
+        made = self.session.network.another(graph, self.domain, sockets.SOCK_STREAM)
+        try:
+            if self.before is not None:
+                made.set_all(self.before.settings)
+            yield made
+            if self.before is not None:
+                self.before.settings = made.settings
+        finally:
+            made.abort()
+
     def build(self, stop: Stop) -> Top:
         """The graph, built now if it was not; what was set before is said to the handlers again."""
         if self.top is None:
@@ -153,25 +173,15 @@ class Socket:
             raise crashed from wrong
         self.state = State.CONNECTING
 
-    def instead(self, stop: Stop, proceed: Callable[[], None]) -> None:
-        """Once connected, do `proceed` for a call that waits, rather than answer it with 0."""
-        waiter = self.waiters.pop()
-
-        def answer(number: int) -> None:
-            if number:
-                waiter(number)
-            else:
-                self.session.held.release(stop)
-                proceed()
-
-        self.waiters.append(answer)
-
     def store(self, level: int, option: int, value: bytes) -> None:
         """Keep an option that is ours to keep."""
         self.stored[level, option] = value
 
     def connected(self, error: OSError | None) -> None:
         """The connect is over; see `Owner`."""
+        if self.state is State.LISTENING:  # a handler failed: nobody will ever come in
+            self.stop_listening()
+            return self.pair.end()
         if self.state is not State.CONNECTING:
             return
         waiters = list(self.waiters)
@@ -192,6 +202,10 @@ class Socket:
                 self.state, self.error = State.FAILED, number
         self._answer(number)
 
+    def cancel(self) -> None:
+        """Connect no more, because of shutdown(2): who waits is told ECONNRESET."""
+        self.connected(OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+
     def _answer(self, number: int) -> None:
         """Answer every call that waits for the connect."""
         waiters, self.waiters = self.waiters, []
@@ -206,9 +220,12 @@ class Socket:
 
     def renew(self) -> None:
         """Be as before a connect or listen; what was set and bound still holds."""
-        if self.top is not None:
-            self.top.abort()
-            self.top = None
+        top, self.top = self.top, None
+        if top is not None:
+            try:
+                top.abort()
+            except Exception as wrong:
+                top.graph.crash(wrong)
         self.dispose()
         self.pair.watch.call(_nothing, _nothing, self.left, _nothing)
         self.state = State.FRESH
@@ -228,13 +245,14 @@ class Socket:
 
     def repair(self, stop: Stop, fd: int, cloexec: bool) -> None:
         """Give the program a fresh pair in place of one that is used up."""
+        pair = Pair(self.session.loop)
+        with self.borrowed(stop, fd) as used:
+            pair.take_after(used)
         self.session.forget(self)
         self.pair.close()
-        self.pair = Pair(self.session.loop)
+        self.pair = pair
         self.pair.watch.hung_up = self.left
         assert self.pair.app is not None
-        with sockets.socket(fileno=stop.borrow(fd)) as used:
-            self.pair.take_after(used)
         stop.inject(self.pair.app.fileno(), cloexec=cloexec, at=fd)
         self.pair.given()
         self.session.add(self)
@@ -298,6 +316,7 @@ class Socket:
         if self.top is None and self._bottom is not None:
             self._bottom.close()
         self.pair.close()
+        self.pair.given()
 
     def lost(self) -> None:
         """The flow is over, but the program may still have its socket; see `Owner`."""
@@ -335,6 +354,4 @@ class Socket:
         if self.seen is None:
             raise failure(errno.EBADF, "never seen")
         at, fd = self.seen
-        if at.file(fd) != self.pair.file:
-            raise failure(errno.EBADF, "moved")
-        return sockets.socket(fileno=at.borrow(fd))
+        return sockets.socket(fileno=at.borrow(fd, self.pair.file))

@@ -72,6 +72,6 @@ def write_sockaddr(stop: Stop, address: int, length: int, room: int, data: bytes
         OSError: EFAULT.
     """
     if room:
-        stop.write(address, data[:room])
-    if room != len(data):  # else it stands there already
+        stop.write_two(address, data[:room], length, pack_int(len(data)))
+    else:
         stop.write(length, pack_int(len(data)))
