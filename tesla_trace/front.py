@@ -18,15 +18,16 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, NoReturn
 
+from tesla_trace.kernel import proc
 from tesla_trace.kernel.signals import Signals, take
 from tesla_trace.report import tell
 
 WORD = struct.Struct("=ii")
 """One message of the channel: what, and a number."""
 
-EXITED, STOPPED, SIGNALLED, CONTINUED = range(4)
-"""From the supervisor: the program's wait status; the signal that stopped it.  To it: a signal for
-the program; that the stop of this number (counted from 1) is over for the front."""
+STARTED, EXITED, STOPPED, SIGNALLED, CONTINUED = range(5)
+"""From the supervisor: the program's number; its wait status; the signal that stopped it.  To it: a
+signal for the program; that the stop of this number (counted from 1) is over for the front."""
 
 LOST = 125
 """Our exit status where the supervisor died: as env(1) and timeout(1) when they fail themselves."""
@@ -94,6 +95,7 @@ class _Front:
         self._channel = channel
         self._signals = signals
         self._stops = 0
+        self._program = 0
 
     def run(self) -> NoReturn:
         poll = select.poll()
@@ -111,9 +113,14 @@ class _Front:
         if not word:
             self._lost()
         what, value = WORD.unpack(word)
-        if what == STOPPED:
+        if what == STARTED:
+            self._program = value
+        elif what == STOPPED:
             self._stops += 1
-            take(value)
+            # The Ctrl-Z may have stopped us too, before we came out of the stop before; then we are
+            # late, and the shell has continued both of us since.
+            if proc.is_stopped(self._program):
+                take(value)
         elif os.WIFSIGNALED(value):
             # One core file is enough, and it is the program's.
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

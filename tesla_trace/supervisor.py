@@ -8,9 +8,10 @@ import os
 import resource
 import signal
 import socket
+from functools import partial
 
 from tesla_trace.flow import Stack
-from tesla_trace.front import EXITED, SIGNALLED, STOPPED, WORD, FrontEnd, let_go
+from tesla_trace.front import EXITED, SIGNALLED, STARTED, STOPPED, WORD, FrontEnd, let_go
 from tesla_trace.io.loop import Loop
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
@@ -20,6 +21,9 @@ from tesla_trace.kernel.spawn import spawn
 from tesla_trace.report import Report
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.session import Session
+
+AWAKE = 0.05
+"""Seconds in which a front that was continued with its program says so."""
 
 GRACE = 0.25
 """Seconds that the end of the program may wait for its last bytes to be on their way."""
@@ -54,6 +58,8 @@ class Supervisor:
         self._status: int | None = None
         self._parent = os.getppid()
         self._stops, self._stopped = 0, False
+        self._awake = 0
+        """The number of the last stop that the front came out of."""
         self._loop = Loop(self._failed)
         self._session = Session(self._loop, stack, report.write, report.raw)
         gc.freeze()  # what is there now stays: the collector need not look at it again
@@ -61,6 +67,7 @@ class Supervisor:
         rules = table.rules(stack)
         files = _raise_limit()
         self._pid, listener = spawn(argv, filters.build(rules), signals, front.group, files)
+        self._say(STARTED, self._pid)
         self._trap = NotifyTrap(listener, filters.numbers(rules))
         let_go((0, 1, 2, *front.inherited))
         self._loop.watch_trap(listener, self._trapped)
@@ -104,18 +111,22 @@ class Supervisor:
                     self._say(STOPPED, os.WSTOPSIG(status))
                 elif os.WIFCONTINUED(status):
                     self._stopped = False
-                    self._wake_front()
+                    stop, soon = self._stops, self._loop.now() + AWAKE
+                    self._loop.at(soon, partial(self._wake_front, stop))
                 else:
-                    self._status = status
-                    if not self._stay:
-                        self._loop.at(self._loop.now() + GRACE, self._leave)
+                    self._ended(status)
+
+    def _ended(self, status: int) -> None:
+        self._status = status
+        if not self._stay:
+            self._loop.at(self._loop.now() + GRACE, self._leave)
 
     def _all_gone(self) -> None:
         self._loop.forget_trap()
         self._trap.close()
         self._reap()
         if self._status is None:  # the listener hangs up while the last process still exits
-            _, self._status = os.waitpid(self._pid, 0)
+            self._ended(os.waitpid(self._pid, 0)[1])
         self._session.end()
         self._session.network.drain(self._finish)
 
@@ -152,12 +163,13 @@ class Supervisor:
         # A shell continues the whole group; only if the front alone was meant is the program still
         # in the stop that the front came out of.
         self._reap()
+        self._awake = value
         if self._stopped and value == self._stops:
             self._send(signal.SIGCONT)
 
-    def _wake_front(self) -> None:
-        """Somebody continued the program alone: the job runs again."""
-        if self._front is not None and os.getppid() == self._parent:
+    def _wake_front(self, stop: int) -> None:
+        """Unless the front went on by itself, somebody continued the program alone."""
+        if stop == self._stops != self._awake and os.getppid() == self._parent:
             os.kill(self._parent, signal.SIGCONT)
 
     def _send(self, number: int) -> None:

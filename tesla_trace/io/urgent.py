@@ -13,6 +13,10 @@ import socket
 
 SIOCATMARK = 0x8905
 
+# Plain numbers: the arithmetic of Python's flags takes a microsecond.
+_PLAIN = int(socket.MSG_NOSIGNAL)
+_URGENT = int(socket.MSG_NOSIGNAL | socket.MSG_OOB)
+
 
 class Urgent(bytes):
     """A byte that is to be sent as urgent, among others that wait to be sent."""
@@ -20,7 +24,7 @@ class Urgent(bytes):
 
 def flags_for(data: bytes) -> int:
     """The flags to send `data` with."""
-    return socket.MSG_NOSIGNAL | (socket.MSG_OOB if type(data) is Urgent else 0)
+    return _URGENT if type(data) is Urgent else _PLAIN
 
 
 def at_mark(stream: socket.socket) -> bool:

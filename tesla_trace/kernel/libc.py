@@ -64,6 +64,12 @@ def sigset(signals: Iterable[int]) -> ctypes.Array[ctypes.c_ulong]:
     return (ctypes.c_ulong * len(words))(*words)
 
 
+def poll_once(blocked: Iterable[signal.Signals | int]) -> None:
+    """ppoll(2) of nothing for no time, with just these signals blocked meanwhile."""
+    no_time = (ctypes.c_long * 2)(0, 0)
+    libc.ppoll(None, ctypes.c_ulong(0), no_time, sigset(blocked))
+
+
 def signalfd(signals: Iterable[signal.Signals | int]) -> int:
     """signalfd(2): a descriptor that reads as `signals` arrive; non-blocking, close-on-exec."""
     return check(libc.signalfd(-1, sigset(signals), os.O_NONBLOCK | os.O_CLOEXEC))

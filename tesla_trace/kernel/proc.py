@@ -24,6 +24,14 @@ def process(thread: int) -> int:
     return int(status(thread)["Tgid"])
 
 
+def is_stopped(process: int) -> bool:
+    """Whether a signal has stopped the process; False if it is gone."""
+    try:
+        return status(process)["State"].startswith("T")
+    except (OSError, KeyError):
+        return False
+
+
 def name(thread: int) -> str:
     """The thread's name, as `ps -o comm` shows it; empty if it is gone."""
     try:

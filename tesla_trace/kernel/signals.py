@@ -10,7 +10,7 @@ import signal
 import struct
 from typing import NamedTuple
 
-from tesla_trace.kernel.libc import signalfd
+from tesla_trace.kernel.libc import poll_once, signalfd
 
 SI_USER = 0
 SI_QUEUE = -1
@@ -67,9 +67,13 @@ class Signals:
 
 
 def take(number: int) -> None:
-    """Let the signal do to this process what it does by default: stop it, or end it."""
-    if number != signal.SIGSTOP and number != signal.SIGKILL:
+    """Let the signal do to this process what it does by default: stop it, or end it.
+
+    It is not blocked only inside of ppoll(2).  Between two calls that change the mask, the next
+    Ctrl-Z after a continue could stop us before we know that the program has stopped; and then its
+    stop would stop us once more.
+    """
+    if number not in (signal.SIGSTOP, signal.SIGKILL):
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    poll_once(signal.valid_signals() - {number})
