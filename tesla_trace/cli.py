@@ -203,7 +203,3 @@ def _act(words: Words) -> None:
                 keygen(Path(words.value))
             except OSError as wrong:
                 die(f"--keygen {words.value}: {os.strerror(wrong.errno or 0)}", USAGE)
-
-
-if __name__ == "__main__":
-    main()

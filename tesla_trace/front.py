@@ -54,12 +54,13 @@ def _stays(fd: int) -> bool:
         return False
 
 
-def let_go(files: Iterable[int]) -> None:
+def let_go(standard: Iterable[int], others: Iterable[int]) -> None:
     """Keep nobody waiting for the end of what the program reads and writes."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in files:
+    for fd in standard:
         os.dup2(null, fd, inheritable=False)
-    os.close(null)
+    for fd in (null, *others):
+        os.close(fd)
 
 
 def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
@@ -85,7 +86,7 @@ def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
         finally:
             os._exit(status)
     theirs.close()
-    let_go((0, 1, *theirs_alone))
+    let_go((0, 1), theirs_alone)
     _Front(pid, ours, signals).run()
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import time
 from typing import NoReturn
+
+PATIENCE = 100
+"""Milliseconds that a line may wait for somebody to read the lines before it."""
 
 
 class Report:
@@ -26,6 +30,9 @@ class Report:
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o666)
+        self._dropped = 0
+        self._poll = select.poll()
+        self._poll.register(self._file, select.POLLOUT)
 
     def write(self, line: str) -> None:
         """Write one line; if it cannot be written, nobody is to suffer from it."""
@@ -39,7 +46,17 @@ class Report:
         self.raw(line)
 
     def raw(self, line: str) -> None:
-        """Write one line just as it is."""
+        """Write one line just as it is.
+
+        Nobody who does not read our words is to stop the program: where a pipe or terminal takes
+        nothing for a while, lines are dropped, and counted.
+        """
+        if not self._poll.poll(0 if self._dropped else PATIENCE):
+            self._dropped += 1
+            return
+        if self._dropped:
+            line = f"tesla_trace: {self._dropped} lines were dropped here\n{line}"
+            self._dropped = 0
         with contextlib.suppress(OSError):
             os.write(self._file, (line + "\n").encode(errors="replace"))
 

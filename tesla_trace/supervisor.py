@@ -69,7 +69,7 @@ class Supervisor:
         self._pid, listener = spawn(argv, filters.build(rules), signals, front.group, files)
         self._say(STARTED, self._pid)
         self._trap = NotifyTrap(listener, filters.numbers(rules))
-        let_go((0, 1, 2, *front.inherited))
+        let_go((0, 1, 2), front.inherited)
         self._loop.watch_trap(listener, self._trapped)
         self._loop.on_readable(signals.fileno(), self._signalled)
         self._loop.on_readable(front.channel.fileno(), self._told)
@@ -123,12 +123,17 @@ class Supervisor:
 
     def _all_gone(self) -> None:
         self._loop.forget_trap()
-        self._trap.close()
-        self._reap()
-        if self._status is None:  # the listener hangs up while the last process still exits
-            self._ended(os.waitpid(self._pid, 0)[1])
         self._session.end()
-        self._session.network.drain(self._finish)
+        self._trap.close()
+        self._await_end()
+
+    def _await_end(self) -> None:
+        """The listener hangs up while the last process still exits: wait until it has."""
+        self._reap()
+        if self._status is None:
+            self._loop.at(self._loop.now() + 0.002, self._await_end)
+        else:
+            self._session.network.drain(self._finish)
 
     def _finish(self) -> None:
         self._leave()
@@ -141,6 +146,8 @@ class Supervisor:
         if not self._left and self._status is not None:
             self._left = True
             self._say(EXITED, self._status)
+            if self._stopped and os.getppid() == self._parent:
+                os.kill(self._parent, signal.SIGCONT)  # killed while stopped, as the front still is
             self._report.hush()
 
     def _told(self) -> None:

@@ -69,8 +69,12 @@ class Stack:
         """Whether flows of this socket type go through the handlers."""
         return all(type in layer.handler.types for layer in self._layers)
 
-    def refuses(self, type: int) -> bool:
-        """Whether sockets of this type are not to be had, rather than left to the kernel."""
+    def refuses(self, type: int | None) -> bool:
+        """Whether sockets of this type are not to be had, rather than left to the kernel.
+
+        Args:
+            type: None for sockets that no handler can be given, whatever their type.
+        """
         return any(
             layer.handler.exclusive and type not in layer.handler.types for layer in self._layers
         )

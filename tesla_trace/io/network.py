@@ -69,7 +69,8 @@ class Network:
                 if bottom.moved == before[bottom]:
                     bottom.ctx.flow.log(f"given up: nothing moved in {STALLED:g} s")
                     bottom.abort()
-            self._expect_movement()
+            if self.open:
+                self._expect_movement()
 
         self.loop.at(self.loop.now() + STALLED, look)
 

@@ -51,6 +51,6 @@ def _look_up(host: str, port: int) -> Found:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as wrong:
         return failure(errno.EHOSTUNREACH, f"{host}: {wrong.strerror}")
-    except (OSError, UnicodeError) as wrong:
+    except (OSError, ValueError) as wrong:
         return failure(errno.EHOSTUNREACH, f"{host}: {wrong}")
     return [answer[4] for answer in answers]  # type: ignore[misc]

@@ -64,12 +64,18 @@ class Top(FlowHandler):
         self._may_write = True
         self._may_avail = True
         self._open = self._deaf = self._done = self._marked = False
+        self._shut_in = self._shut_out = False
         self._end: OSError | bool = False
 
     def open(self) -> None:
         """Begin to read what the program writes: it is connected now."""
         self._open = True
         self._watch.want(READ, self._may_write)
+
+    def shut(self, read: bool, write: bool) -> None:
+        """The program is about to shut its end down, for reading or for writing."""
+        self._shut_in = self._shut_in or read
+        self._shut_out = self._shut_out or write
 
     def lose(self, error: OSError) -> None:
         """The flow is over: the program sees a reset, or its connect fails."""
@@ -209,7 +215,8 @@ class Top(FlowHandler):
 
     def _leave(self, unread: bool) -> None:
         """The program has closed its socket; or both directions are over, which looks the same."""
-        over = self._done and self._end is True and not self._queue
+        shut_in = self._shut_in or self._end is True and not self._queue
+        over = shut_in and (self._shut_out or self._done)
         if self._open and (unread or self._queue or self._owner.resets()):
             self.abort()
         else:

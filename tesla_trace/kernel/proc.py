@@ -41,6 +41,14 @@ def name(thread: int) -> str:
         return ""
 
 
+def network(thread: int) -> str:
+    """The network namespace that the thread is in; empty if it is gone."""
+    try:
+        return os.readlink(f"/proc/{thread}/ns/net")
+    except OSError:
+        return ""
+
+
 def threads(process: int) -> list[int]:
     """The threads of a process; none if it is gone."""
     try:

@@ -97,8 +97,9 @@ def shutdown(session: Session, stop: Stop) -> None:
     if socket.state is State.CONNECTING:
         socket.cancel()
         return stop.reply(0)
-    if socket.state is not State.CONNECTED:
+    if socket.state is not State.CONNECTED or socket.top is None:
         raise error(errno.ENOTCONN)
+    socket.top.shut(how != sockets.SHUT_WR, how != sockets.SHUT_RD)
     stop.proceed()
 
 

@@ -30,7 +30,7 @@ def socket(session: Session, stop: Stop) -> None:
             f"socket(2) of type {_named(kind)}: refused, for it would bypass a handler"
         )
         raise error(errno.EPROTONOSUPPORT)
-    if kind != sockets.SOCK_STREAM:
+    if kind != sockets.SOCK_STREAM or not session.same_network(stop):
         return stop.proceed()
     real = sockets.socket(domain, kind, protocol)
     if real.proto not in (0, sockets.IPPROTO_TCP):  # MPTCP, SCTP: programs fall back to TCP

@@ -65,6 +65,10 @@ class Held:
         """The call is about to be answered."""
         self._all.pop(stop, None)
 
+    def clear(self) -> None:
+        """Nobody is left to be answered."""
+        self._all.clear()
+
     def _drop(self, waiting: Waiting) -> None:
         self.release(waiting.stop)
         waiting.dropped(waiting.stop)

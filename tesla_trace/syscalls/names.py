@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as sockets
+import sys
 
 from tesla_trace.address import Address
 from tesla_trace.kernel import sockaddr
@@ -82,7 +83,7 @@ def _local(domain: int, data: bytes) -> Address:
     if len(data) < (sockaddr.IN_SIZE if domain == sockets.AF_INET else sockaddr.IN6_LEAST):
         raise error(errno.EINVAL)
     if domain == sockets.AF_INET and sockaddr.family(data) == sockets.AF_UNSPEC:
-        data = sockets.AF_INET.to_bytes(2, "little") + data[2:]
+        data = sockets.AF_INET.to_bytes(2, sys.byteorder) + data[2:]
         if any(data[4:8]):
             raise error(errno.EAFNOSUPPORT)
     if sockaddr.family(data) != domain:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ class Session:
         self.stack = stack
         self.write = write
         self._raw = raw
+        self._network_name = proc.network(os.getpid())
         self.held = Held(loop)
         self.network = Network(loop)
         self.network.flow = self.flow
@@ -66,7 +69,7 @@ class Session:
         if self._sockets.pop(socket.pair.file, None) is not None:
             self._over[socket.pair.file] = socket
             if len(self._over) > REMEMBERED:
-                self._over.popitem(last=False)[1].dispose()
+                self._over.popitem(last=False)[1].dispose_if_over()
 
     def forget(self, socket: Socket) -> None:
         """The program has closed it."""
@@ -75,8 +78,11 @@ class Session:
 
     def end(self) -> None:
         """Nobody is left to ask about anything."""
+        self.held.clear()
+        for socket in self._sockets.values():
+            socket.abandon_calls()
         for socket in self._over.values():
-            socket.dispose()
+            socket.dispose_if_over()
         self._over.clear()
 
     # ---- flows ----
@@ -93,6 +99,21 @@ class Session:
     def identify(flow: Flow, stop: Stop) -> None:
         """The flow belongs to the process that makes the call."""
         flow.pid, flow.program = stop.process(), proc.name(stop.thread)
+
+    def same_network(self, stop: Stop) -> bool:
+        """Whether the caller is in our network namespace; one that is not, is left to the kernel.
+
+        Raises:
+            OSError: EAFNOSUPPORT, a handler would be bypassed so.
+        """
+        if proc.network(stop.thread) == self._network_name:
+            return True
+        program = f"{proc.name(stop.thread)}[{stop.process()}] is in another network namespace"
+        if self.stack.refuses(None):
+            self.say_once(f"{program}: refused, for its sockets would bypass a handler")
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        self.say_once(f"{program}: its sockets are left alone")
+        return False
 
     def crashed(self, what: str, wrong: Exception) -> None:
         """Report, once, what should not have happened."""

@@ -180,8 +180,7 @@ class Socket:
     def connected(self, error: OSError | None) -> None:
         """The connect is over; see `Owner`."""
         if self.state is State.LISTENING:  # a handler failed: nobody will ever come in
-            self.stop_listening()
-            return self.pair.end()
+            return self.stop_listening()
         if self.state is not State.CONNECTING:
             return
         waiters = list(self.waiters)
@@ -236,6 +235,17 @@ class Socket:
             self._bottom.abort()
             self.before, self._bottom = self._bottom, None
 
+    def dispose_if_over(self) -> None:
+        """The same, unless it lives on with another pair."""
+        if self.pair.closed:
+            self.dispose()
+
+    def abandon_calls(self) -> None:
+        """Answer none of the calls that wait: who made them is gone."""
+        self.waiters.clear()
+        if self.backlog is not None:
+            self.backlog.waiting.clear()
+
     def dissolve(self, stop: Stop, fd: int, cloexec: bool) -> None:
         """Be as new, as after connect(2) with AF_UNSPEC: the peer is sent a reset."""
         self._close_backlog()
@@ -248,7 +258,7 @@ class Socket:
         pair = Pair(self.session.loop)
         with self.borrowed(stop, fd) as used:
             pair.take_after(used)
-        self.session.forget(self)
+        self.session.remember(self)  # by its old name, for descriptors that still mean the old pair
         self.pair.close()
         self.pair = pair
         self.pair.watch.hung_up = self.left
@@ -293,9 +303,11 @@ class Socket:
         return socket
 
     def stop_listening(self) -> None:
-        """Listen no more, but keep the local address."""
+        """Listen no more, but keep the local address; whoever polls is told of a hang-up."""
         self._close_backlog()
         self.renew()
+        self.session.remember(self)
+        self.pair.close()
 
     def resets(self) -> bool:
         """Whether a close is a reset: SO_LINGER with no time; see `Owner`."""

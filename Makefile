@@ -1,0 +1,37 @@
+# Everything here is made on demand; `make demo` and `make test` need no other set-up.
+
+BIN := .venv/bin
+
+.PHONY: demo test check fix bench bench-quick peers
+
+demo: .venv/made
+	$(BIN)/python -m demo
+
+test: .venv/made peers
+	$(BIN)/python -m pytest
+
+check: .venv/made
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+fix: .venv/made
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/made-bench peers
+	$(BIN)/python -m bench
+
+bench-quick: .venv/made-bench peers
+	$(BIN)/python -m bench --quick
+
+peers:
+	scripts/install-peers
+
+.venv/made: pyproject.toml scripts/make-venv
+	scripts/make-venv dev
+	touch $@
+
+.venv/made-bench: .venv/made
+	scripts/make-venv dev,bench
+	touch $@

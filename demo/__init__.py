@@ -1,0 +1,1 @@
+"""A static binary through a SOCKS proxy, to be seen at a glance: `python -m demo`."""

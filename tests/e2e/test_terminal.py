@@ -1,0 +1,159 @@
+"""Job control through a terminal: a shell of 30 lines, a pseudo-terminal, and a job under us."""
+
+import contextlib
+import os
+import pty
+import signal
+import sys
+
+import pytest
+
+from tests.e2e.process import TESLA_TRACE, children, lines
+
+SHELL = """\
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+terminal = 0
+
+def foreground(group):
+    os.tcsetpgrp(terminal, group)
+
+def wait(pid):
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    foreground(os.getpgrp())
+    if os.WIFSTOPPED(status):
+        return f"stopped {os.WSTOPSIG(status)}"
+    return f"killed {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit {status >> 8}"
+
+pid = os.fork()
+if pid == 0:
+    os.setpgid(0, 0)
+    foreground(os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execvp(sys.argv[1], sys.argv[1:])
+while True:
+    said = wait(pid)
+    print("shell:", said, flush=True)
+    if not said.startswith("stopped"):
+        break
+    assert sys.stdin.readline() == "fg\\n"
+    foreground(pid)
+    os.killpg(pid, signal.SIGCONT)
+    print("shell: continued", flush=True)
+"""
+
+
+class Terminal:
+    """A terminal in which the shell runs one job."""
+
+    def __init__(self, *job):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            words = [sys.executable, "-c", SHELL, *map(str, job)]
+            os.execv(words[0], words)
+        self.lines = lines(self.fd)
+        self.seen = ""
+
+    def until(self, text):
+        for line in self.lines:
+            self.seen += line
+            if text in line:
+                return line
+        raise AssertionError(self.seen)
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def go_on(self):
+        """Continue the job; it has the terminal when this returns."""
+        self.type("fg\n")
+        self.until("shell: continued")
+
+
+@pytest.fixture
+def terminal():
+    open_ = []
+
+    def make(*job):
+        open_.append(Terminal(*job))
+        return open_[-1]
+
+    yield make
+    for each in open_:
+        for job in children(each.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job, signal.SIGKILL)
+        os.close(each.fd)
+        os.kill(each.pid, signal.SIGKILL)
+        os.waitpid(each.pid, 0)
+
+
+IDLE = "echo ready; while :; do sleep 0.02; done"
+
+UNDER = [[], [TESLA_TRACE, "+dummy"]]
+natively_and_under = pytest.mark.parametrize("under", UNDER, ids=["natively", "under us"])
+
+
+@natively_and_under
+def test_interrupted(terminal, under):
+    shell = terminal(*under, "sh", "-c", f"trap 'echo caught; exit 3' INT; {IDLE}")
+    shell.until("ready")
+    shell.type("\x03")
+    shell.until("caught")
+    shell.until("shell: exit 3")
+
+
+@natively_and_under
+def test_interrupted_by_default(terminal, under):
+    shell = terminal(*under, "sh", "-c", "echo ready; exec sleep 1000")
+    shell.until("ready")
+    shell.type("\x03")
+    shell.until("shell: killed 2")
+
+
+@natively_and_under
+def test_quit(terminal, under):
+    shell = terminal(*under, "sh", "-c", "ulimit -c 0; echo ready; exec sleep 1000")
+    shell.until("ready")
+    shell.type("\x1c")
+    shell.until("shell: killed 3")
+
+
+@natively_and_under
+def test_stopped_and_continued(terminal, under):
+    shell = terminal(*under, "sh", "-c", "echo ready; read line; echo got $line; exit 4")
+    shell.until("ready")
+    for _ in range(3):
+        shell.type("\x1a")
+        shell.until("shell: stopped 20")
+        shell.go_on()
+    shell.type("word\n")
+    shell.until("got word")
+    shell.until("shell: exit 4")
+
+
+@natively_and_under
+def test_the_end_of_input(terminal, under):
+    shell = terminal(*under, "sh", "-c", "echo ready; cat; echo done")
+    shell.until("ready")
+    shell.type("\x04")
+    shell.until("done")
+    shell.until("shell: exit 0")
+
+
+def test_a_call_that_waits_is_stopped_and_interrupted(terminal):
+    """accept is held by us, and must not hold the signals of the terminal."""
+    code = """\
+import socket
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print("ready", flush=True)
+    listener.accept()
+"""
+    shell = terminal(TESLA_TRACE, "+dummy", sys.executable, "-c", code)
+    shell.until("ready")
+    shell.type("\x1a")
+    shell.until("shell: stopped 20")
+    shell.go_on()
+    shell.type("\x03")
+    shell.until("KeyboardInterrupt")
+    shell.until("shell: killed 2")

@@ -1,0 +1,97 @@
+"""Which calls are trapped, for which handlers; whose each option is."""
+
+import errno
+import inspect
+import socket
+
+import pytest
+
+from tesla_trace.flow import Stack, parse
+from tesla_trace.kernel import filter as filters
+from tesla_trace.kernel.trap import Gone
+from tesla_trace.syscalls import options, table
+from tests.syscalls.stop import FakeStop
+
+
+def rules(*words):
+    return table.rules(Stack(parse(words)))
+
+
+def test_every_rule_can_be_built():
+    assert len(filters.build(rules("+dummy"))) % 8 == 0
+    assert len(filters.build(rules("+socks=127.0.0.1:1080", "+log"))) % 8 == 0
+
+
+@pytest.mark.parametrize("call", ["read", "write", "close", "poll", "epoll_ctl", "fork", "execve"])
+def test_what_is_never_trapped(call):
+    assert call not in {rule.call for rule in rules("+socks=127.0.0.1:1080", "+dummy")}
+
+
+def kinds(*words):
+    return {rule.conditions[1].value for rule in rules(*words) if rule.call == "socket"}
+
+
+def test_what_a_handler_refuses_is_trapped_too():
+    assert kinds("+socks=127.0.0.1:1080") >= {socket.SOCK_STREAM, socket.SOCK_DGRAM}
+    assert kinds("+dummy") == {socket.SOCK_STREAM}
+
+
+def test_every_option_is_there_once_and_explained():
+    for (level, number), option in options.OPTIONS.items():
+        assert option.note and option.name.startswith(("SO_", "TCP_", "IP_", "IPV6_"))
+        known = getattr(socket, option.name, number)
+        assert known == number, option.name
+        assert level == {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP}.get(
+            option.name.partition("_")[0], level
+        )
+    names = [option.name for option in options.OPTIONS.values()]
+    assert len(names) == len(set(names))
+    assert set(options.STORED) <= set(options.OPTIONS)
+
+
+# ---- what becomes of a call that goes wrong ----
+
+
+class NoSession:
+    def __init__(self, wrong):
+        self.wrong = wrong
+        self.said = []
+        self.held = self
+
+    def socket(self, stop, fd):
+        raise self.wrong
+
+    def release(self, stop):
+        self.said.append("released")
+
+    def crashed(self, stop, wrong):
+        self.said.append(wrong)
+
+
+@pytest.mark.parametrize("call", sorted(table.CALLS))
+def test_a_call_fails_closed(call):
+    """Whatever goes wrong in us, the call is never let through."""
+    session, stop = NoSession(wrong := RuntimeError("a bug")), FakeStop(call, 3)
+    table.serve(session, stop)
+    assert stop.answers == ["ECONNABORTED"] and session.said == [wrong]
+
+
+def test_errors_are_the_program_s():
+    stop = FakeStop("listen", 3)
+    table.serve(NoSession(OSError(errno.ENOBUFS, "no room")), stop)
+    assert stop.answers == ["ENOBUFS"]
+
+
+def test_a_call_that_is_gone_is_not_answered():
+    session, stop = NoSession(Gone()), FakeStop("listen", 3)
+    table.serve(session, stop)
+    assert stop.answers == [] and session.said == ["released"]
+
+
+def test_the_fake_has_what_the_real_one_promises():
+    from tesla_trace.kernel.trap import Stop
+
+    for name, member in inspect.getmembers(FakeStop, inspect.isfunction):
+        if not name.startswith("_"):
+            real = inspect.signature(getattr(Stop, name))
+            assert list(inspect.signature(member).parameters) == list(real.parameters)
