@@ -50,7 +50,7 @@ class Http(Proxied):
     many proxies allow port 443 only.  Other sockets than TCP are refused, for their packets
     would not go through the proxy.
 
-        tesla_trace +http=proxy:8080 -user=me -password-file=FILE curl example.org
+        tesla_trace +http=proxy:8080 -user=me -password-file=FILE curl 192.0.2.7
     """
 
     name = "http"

@@ -22,7 +22,7 @@ class Log(FlowHandler):
     pid, program and event, and where they apply address, took (seconds), listener (the flow
     that accepted), direction, size, out, in (bytes), errno and reason.
 
-        tesla_trace +log -json +socks=proxy:1080 curl example.org
+        tesla_trace +log -json +socks=proxy:1080 curl 192.0.2.7
     """
 
     name = "log"

@@ -59,7 +59,7 @@ class Socks(Proxied):
 
     With version 4 and 4a -user is the user id that the proxy is told, and there is no password.
 
-        tesla_trace +socks=proxy:1080 -user=me -password-file=FILE curl example.org
+        tesla_trace +socks=proxy:1080 -user=me -password-file=FILE curl 192.0.2.7
     """
 
     name = "socks"

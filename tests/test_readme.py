@@ -1,0 +1,49 @@
+"""What the README shows is what the command line takes."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tesla_trace.cli import take_apart
+from tesla_trace.flow import Stack, parse
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"^    (tesla_trace .*)$", README, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_an_example_can_be_typed(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("a word\n")
+    words = take_apart(shlex.split(line, comments=True)[1:])
+    named = parse(words.handlers)
+    assert words.program and named and Stack(named).serves(1)
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 5
+
+
+@pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", README, flags=re.MULTILINE))
+def test_a_command_of_the_set_up_is_there(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_a_link_leads_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+def test_the_exit_statuses():
+    from tesla_trace import cli, front
+
+    for status in (cli.USAGE, cli.NO_TRAP, front.LOST):
+        assert re.search(rf"^\| {status} \|", README, flags=re.MULTILINE)
+
+
+def test_every_module_named_is_there():
+    for name in re.findall(r"`((?:tesla_trace|handlers)/[\w/]+\.py)`", README):
+        assert (ROOT / name).exists()
