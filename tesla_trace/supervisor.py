@@ -63,6 +63,7 @@ class Supervisor:
         self._loop = Loop(self._failed)
         self._session = Session(self._loop, stack, report.write, report.raw)
         gc.freeze()  # what is there now stays: the collector need not look at it again
+        gc.enable()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         rules = table.rules(stack)
         files = _raise_limit()

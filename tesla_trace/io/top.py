@@ -13,7 +13,7 @@ from tesla_trace.io.loop import READ, WRITE
 from tesla_trace.io.pair import Pair
 from tesla_trace.io.urgent import Urgent, at_mark, flags_for, take
 
-PIECE = 128 * 1024
+PIECE = 256 * 1024
 """Bytes read at a time."""
 
 FULL = 256 * 1024
