@@ -18,6 +18,7 @@ from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.kernel.spawn import spawn
+from tesla_trace.kernel.trap import Trap
 from tesla_trace.report import Report
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.session import Session
@@ -69,7 +70,7 @@ class Supervisor:
         files = _raise_limit()
         self._pid, listener = spawn(argv, filters.build(rules), signals, front.group, files)
         self._say(STARTED, self._pid)
-        self._trap = NotifyTrap(listener, filters.numbers(rules))
+        self._trap: Trap = NotifyTrap(listener, filters.numbers(rules))
         let_go((0, 1, 2), front.inherited)
         self._loop.watch_trap(listener, self._trapped)
         self._loop.on_readable(signals.fileno(), self._signalled)
@@ -197,7 +198,7 @@ def _raise_limit() -> tuple[int, int]:
     Returns:
         What the program is to have.
     """
-    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return before
