@@ -5,8 +5,8 @@ with PIDFD_THREAD, from Linux 6.9); an open directory /proc/TID/fd stays bound t
 says ENOENT for ever when that thread is gone, even if another has got its number since.  Reading a
 link in it takes 4 µs, by the full path 5.
 
-What it means for us: one `Thread` is kept for each thread that has called lately; nothing that
-it says is remembered, only the way to ask.
+What it means for us: a `Thread` is kept for each of the threads met last; nothing that it says is
+remembered, only the way to ask.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Thread:
 
 
 class Threads:
-    """The threads that called lately."""
+    """The threads met last; one that calls again after its turn is over is opened again."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[int, Thread] = OrderedDict()

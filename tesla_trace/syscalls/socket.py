@@ -255,16 +255,21 @@ class Socket:
 
     def repair(self, stop: Stop, fd: int, cloexec: bool) -> None:
         """Give the program a fresh pair in place of one that is used up."""
-        pair = Pair(self.session.loop)
         with self.borrowed(stop, fd) as used:
+            pair = Pair(self.session.loop)
             pair.take_after(used)
+        assert pair.app is not None
+        try:
+            stop.inject(pair.app.fileno(), cloexec=cloexec, at=fd)
+        except BaseException:
+            pair.close()
+            raise
+        finally:
+            pair.given()
         self.session.remember(self)  # by its old name, for descriptors that still mean the old pair
         self.pair.close()
         self.pair = pair
         self.pair.watch.hung_up = self.left
-        assert self.pair.app is not None
-        stop.inject(self.pair.app.fileno(), cloexec=cloexec, at=fd)
-        self.pair.given()
         self.session.add(self)
         self.names.clear()
         self.told, self.error = False, 0
