@@ -68,7 +68,7 @@ _ioctl = fcntl.ioctl
 class NotifyStop:
     """A call that waits for its answer; see `trap.Stop`."""
 
-    __slots__ = ("args", "call", "id", "thread", "_listener", "_threads")
+    __slots__ = ("args", "call", "id", "thread", "word", "_listener", "_threads")
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class NotifyStop:
         self.thread = thread
         self.call = call
         self.args = args
+        self.word = 8
 
     def process(self) -> int:
         try:

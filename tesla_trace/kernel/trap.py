@@ -18,6 +18,8 @@ class Stop(Protocol):
     """The name of the system call."""
     args: tuple[int, ...]
     """The six registers, as unsigned 64-bit numbers."""
+    word: int
+    """The bytes of a pointer in this program: 8, or 4 of a 32-bit one."""
 
     def process(self) -> int:
         """The number of the process that the thread belongs to; the thread's if it is gone."""

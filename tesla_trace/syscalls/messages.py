@@ -13,21 +13,16 @@ import errno
 import os
 import signal
 import socket as sockets
-import struct
 
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls import connect
 from tesla_trace.syscalls.held import Waiting, time_limit
+from tesla_trace.syscalls.layout import layout_of
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.words import error, read_sockaddr, signed
 
 MSG_FASTOPEN = 0x20000000
-
-MSGHDR = struct.Struct("@PIPNPNi")
-"""struct msghdr: name, namelen, iov, iovlen, control, controllen, flags."""
-
-IOVEC = struct.Struct("@PN")
 
 MOST = 256 * 1024
 """Bytes taken from the program by one call; it is told how many, and sends the rest again."""
@@ -50,10 +45,13 @@ def sendmsg(session: Session, stop: Stop) -> None:
     socket = session.socket(stop, signed(stop.args[0]))
     if socket is None:
         return stop.proceed()
-    name, length, vector, count, _, _, _ = MSGHDR.unpack(stop.read(stop.args[1], MSGHDR.size))
+    layout = layout_of(stop)
+    header = layout.msghdr.unpack(stop.read(stop.args[1], layout.msghdr.size))
+    name, length, vector, count, _, _, _ = header
     if count > IOV_MAX:
         raise error(errno.EMSGSIZE)
-    pieces = list(IOVEC.iter_unpack(stop.read(vector, count * IOVEC.size))) if count else []
+    size = count * layout.iovec.size
+    pieces = list(layout.iovec.iter_unpack(stop.read(vector, size))) if count else []
     address = (name, length) if name else None
     _send(session, stop, socket, signed(stop.args[2]), address, pieces)
 

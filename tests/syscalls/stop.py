@@ -20,6 +20,7 @@ class FakeStop:
         self.args = tuple(each % 2**64 for each in (*args, *[0] * (6 - len(args))))
         self.memory = bytearray(memory)
         self.answers: list[object] = []
+        self.word = 8
         self.is_interrupted = self.is_gone = False
 
     def read(self, address: int, size: int) -> bytes:
