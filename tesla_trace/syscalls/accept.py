@@ -113,12 +113,9 @@ class Backlog:
         self.waiting.clear()
 
 
-def listen(session: Session, stop: Stop) -> None:
+def listen(session: Session, stop: Stop, socket: Socket) -> None:
     """Listen through the handlers."""
     fd, size = signed(stop.args[0]), signed(stop.args[1])
-    socket = session.socket(stop, fd)
-    if socket is None:
-        return stop.proceed()
     if socket.state is State.FAILED:
         socket.state = State.FRESH
     if socket.state not in (State.FRESH, State.LISTENING):
@@ -141,12 +138,9 @@ def listen(session: Session, stop: Stop) -> None:
     stop.reply(0)
 
 
-def accept(session: Session, stop: Stop) -> None:
+def accept(session: Session, stop: Stop, socket: Socket) -> None:
     """Take a connection that waits, or wait for one."""
     fd = signed(stop.args[0])
-    socket = session.socket(stop, fd)
-    if socket is None:
-        return stop.proceed()
     if stop.call == "accept4" and signed(stop.args[3]) & ~FLAGS:
         raise error(errno.EINVAL)
     if socket.state is not State.LISTENING or socket.backlog is None:

@@ -28,12 +28,9 @@ class Limit(NamedTuple):
     late: int
 
 
-def connect(session: Session, stop: Stop) -> None:
+def connect(session: Session, stop: Stop, socket: Socket) -> None:
     """Connect through the handlers; hold the call if the socket blocks."""
     fd = signed(stop.args[0])
-    socket = session.socket(stop, fd)
-    if socket is None:
-        return stop.proceed()
     data = read_sockaddr(stop, stop.args[1], stop.args[2])
     if begin(session, stop, socket, fd, data):
         stop.reply(0)
@@ -84,11 +81,10 @@ def begin(
     return False
 
 
-def shutdown(session: Session, stop: Stop) -> None:
+def shutdown(session: Session, stop: Stop, socket: Socket) -> None:
     """Let the pair's own shutdown do it, where there is a connection."""
-    socket = session.socket(stop, signed(stop.args[0]))
     how = signed(stop.args[1])
-    if socket is None or how not in (sockets.SHUT_RD, sockets.SHUT_WR, sockets.SHUT_RDWR):
+    if how not in (sockets.SHUT_RD, sockets.SHUT_WR, sockets.SHUT_RDWR):
         return stop.proceed()
     if socket.state is State.LISTENING:
         if how != sockets.SHUT_WR:

@@ -30,20 +30,16 @@ MOST = 256 * 1024
 IOV_MAX = 1024
 
 
-def sendto(session: Session, stop: Stop) -> None:
+def sendto(session: Session, stop: Stop, socket: Socket) -> None:
     """Send without regard to the address, or connect to it first."""
-    fd, buffer, size, flags = stop.args[:4]
-    socket = session.socket(stop, signed(fd))
-    if socket is None:
-        return stop.proceed()
+    _, buffer, size, flags = stop.args[:4]
     name = (stop.args[4], stop.args[5]) if stop.args[4] else None
     _send(session, stop, socket, signed(flags), name, [(buffer, size)])
 
 
-def sendmsg(session: Session, stop: Stop) -> None:
+def sendmsg(session: Session, stop: Stop, socket: Socket) -> None:
     """The same, with everything in one structure."""
-    socket = session.socket(stop, signed(stop.args[0]))
-    if socket is None:
+    if not stop.args[2] & MSG_FASTOPEN:
         return stop.proceed()
     layout = layout_of(stop)
     header = layout.msghdr.unpack(stop.read(stop.args[1], layout.msghdr.size))
@@ -56,9 +52,9 @@ def sendmsg(session: Session, stop: Stop) -> None:
     _send(session, stop, socket, signed(stop.args[2]), address, pieces)
 
 
-def sendmmsg(session: Session, stop: Stop) -> None:
+def sendmmsg(session: Session, stop: Stop, socket: Socket) -> None:
     """Say that there is no TCP Fast Open, as a kernel does where it is off."""
-    if session.socket(stop, signed(stop.args[0])) is None:
+    if not stop.args[3] & MSG_FASTOPEN:
         return stop.proceed()
     raise error(errno.EOPNOTSUPP)
 

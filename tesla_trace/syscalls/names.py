@@ -20,12 +20,9 @@ from tesla_trace.syscalls.words import (
 )
 
 
-def bind(session: Session, stop: Stop) -> None:
+def bind(session: Session, stop: Stop, socket: Socket) -> None:
     """Bind the socket that goes to the network."""
     fd = signed(stop.args[0])
-    socket = session.socket(stop, fd)
-    if socket is None:
-        return stop.proceed()
     address = _local(socket.domain, read_sockaddr(stop, stop.args[1], stop.args[2]))
     if socket.state is State.FAILED:
         socket.state = State.FRESH
@@ -45,20 +42,17 @@ def bind(session: Session, stop: Stop) -> None:
     stop.reply(0)
 
 
-def getsockname(session: Session, stop: Stop) -> None:
+def getsockname(_: Session, stop: Stop, socket: Socket) -> None:
     """The local address."""
-    _name(session, stop, "getsockname")
+    _name(stop, socket, "getsockname")
 
 
-def getpeername(session: Session, stop: Stop) -> None:
+def getpeername(_: Session, stop: Stop, socket: Socket) -> None:
     """The peer's address."""
-    _name(session, stop, "getpeername")
+    _name(stop, socket, "getpeername")
 
 
-def _name(session: Session, stop: Stop, which: str) -> None:
-    socket = session.socket(stop, signed(stop.args[0]))
-    if socket is None:
-        return stop.proceed()
+def _name(stop: Stop, socket: Socket, which: str) -> None:
     packed = socket.names.get(which)
     if packed is None or socket.state is not State.CONNECTED:
         if which == "getpeername" and socket.state is not State.CONNECTED:

@@ -70,11 +70,8 @@ STORED = {(SOCKET, 13): struct.pack("ii", 0, 0), (TCP, 30): pack_int(0)}
 """Options that are only kept, with what they are at first."""
 
 
-def getsockopt(session: Session, stop: Stop) -> None:
+def getsockopt(_: Session, stop: Stop, socket: Socket) -> None:
     """Answer from where the option is kept."""
-    socket = session.socket(stop, signed(stop.args[0]))
-    if socket is None:
-        return stop.proceed()
     level, option = signed(stop.args[1]), signed(stop.args[2])
     whose = OPTIONS.get((level, option), OTHER).whose
     passing = socket.state in (State.CONNECTED, State.OVER)
@@ -99,11 +96,8 @@ def getsockopt(session: Session, stop: Stop) -> None:
     stop.reply(0)
 
 
-def setsockopt(session: Session, stop: Stop) -> None:
+def setsockopt(_: Session, stop: Stop, socket: Socket) -> None:
     """Set it where it is kept."""
-    socket = session.socket(stop, signed(stop.args[0]))
-    if socket is None:
-        return stop.proceed()
     level, option, size = signed(stop.args[1]), signed(stop.args[2]), signed(stop.args[4])
     whose = OPTIONS.get((level, option), OTHER).whose
     if whose is Whose.PAIR:

@@ -11,8 +11,10 @@ from tesla_trace.kernel.filter import Condition, Masked, NonZero, Rule
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls import accept, connect, create, messages, names, options
 from tesla_trace.syscalls.session import Session
+from tesla_trace.syscalls.socket import Socket
+from tesla_trace.syscalls.words import signed
 
-Doing = Callable[[Session, Stop], None]
+Doing = Callable[[Session, Stop, Socket], None]
 
 DOMAINS = (sockets.AF_INET, sockets.AF_INET6)
 TYPES = (sockets.SOCK_STREAM, sockets.SOCK_DGRAM, sockets.SOCK_RAW)
@@ -41,7 +43,8 @@ CALLS: dict[str, tuple[Doing, tuple[tuple[Condition, ...], ...]]] = {
 """What does each call, and the conditions, one of which must hold for it to be trapped."""
 
 
-DOING = {"socket": create.socket} | {call: doing for call, (doing, _) in CALLS.items()}
+DOING = {call: doing for call, (doing, _) in CALLS.items()}
+"""What does each call on a socket of ours, whose descriptor is its first argument."""
 
 
 def rules(stack: Stack) -> list[Rule]:
@@ -62,7 +65,12 @@ def _sockets(stack: Stack) -> Iterator[Rule]:
 def serve(session: Session, stop: Stop) -> None:
     """Do one trapped call, or leave it waiting."""
     try:
-        DOING[stop.call](session, stop)
+        if stop.call == "socket":
+            return create.socket(session, stop)
+        socket = session.socket(stop, signed(stop.args[0]))
+        if socket is None:
+            return stop.proceed()
+        DOING[stop.call](session, stop, socket)
     except Gone:
         session.held.release(stop)
     except OSError as wrong:
