@@ -5,7 +5,7 @@
         |   getsockname getpeername getsockopt setsockopt ioctl     control
         v   write urge may_avail                                    data
     [ handler ]      calls go down, events come up
-        ^   connected accept_ready avail urgent may_write ended
+        ^   connected accept_ready avail urgent may_write ended undelivered
         |
     network
 
@@ -32,6 +32,12 @@ Events on a stream:  connected(error) | connected avail* ended [ended(error)]
 on an accepted one:  avail* ended [ended(error)]     with may_write anywhere between;
 `urgent` may stand wherever `avail` may.
 
+A datagram flow (SOCK_DGRAM, udp(7)) may be written to at any time, with `to` or after a `connect`,
+which may come again and then names another peer; `connected` is of no importance to it.  Each call
+of `write` or `avail` is one datagram, whole; it may be lost, and is rather dropped than kept
+without bound.  `write` raises OSError where this one datagram cannot be sent; what becomes known
+later is told by `undelivered`, after which the flow goes on.
+
 A handler that has no more use for the bytes of its flow may `step_aside`.  It
 leaves the data path: the flows above and below it are joined, so that `write`,
 `may_avail` and all events pass it by.  It stays in the control path: all other
@@ -42,6 +48,7 @@ control goes, stays as built.
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import socket
 from collections.abc import Callable
@@ -88,6 +95,11 @@ class FlowHandler:
     """Refuse the program sockets of other types rather than leave those to the kernel: for a
     service that nothing may bypass."""
     Options: ClassVar[type] = NoOptions
+
+    @classmethod
+    def serving(cls, type: int) -> builtins.type[FlowHandler] | None:
+        """The class that serves flows of a socket type in this one's name, if one does."""
+        return cls if type in cls.types else None
 
     upstream: FlowHandler
     """Where events go."""
@@ -208,6 +220,9 @@ class FlowHandler:
 
         Returns:
             False if nothing can ever be written again: shut down, or gone.
+
+        Raises:
+            OSError: of a datagram flow: this datagram cannot be sent, perhaps others can.
         """
         return self.below.write(data, to)
 
@@ -316,6 +331,10 @@ class FlowHandler:
         """
         self.upstream.ended(self, error)
 
+    def undelivered(self, source: FlowHandler, error: OSError) -> None:
+        """A datagram sent before did not get there, as an ICMP message or a proxy says."""
+        self.upstream.undelivered(self, error)
+
 
 Plumb = Callable[[int, int], FlowHandler]
 """Makes a flow for `(domain, type)`."""
@@ -337,6 +356,8 @@ class _Nobody(FlowHandler):
     def may_write(self, source: FlowHandler, may: bool) -> None: ...
 
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None: ...
+
+    def undelivered(self, source: FlowHandler, error: OSError) -> None: ...
 
 
 NOBODY: FlowHandler = _Nobody()

@@ -13,7 +13,7 @@ CALLS = (
     "connect bind listen accept write urge shutdown close abort getsockname getpeername may_avail"
     " getsockopt setsockopt ioctl"
 ).split()
-EVENTS = "connected accept_ready avail urgent may_write ended".split()
+EVENTS = "connected accept_ready avail urgent may_write ended undelivered".split()
 
 
 class Probe(FlowHandler):

@@ -66,8 +66,12 @@ class Stack:
         return plumb
 
     def serves(self, type: int) -> bool:
-        """Whether flows of this socket type go through the handlers."""
-        return all(type in layer.handler.types for layer in self._layers)
+        """Whether flows of this socket type go through a handler.
+
+        Handlers that do not serve it are left out of the graph, unless one of them refuses it.
+        """
+        served = any(self._serving(layer, type) for layer in self._layers)
+        return served and not self.refuses(type)
 
     def refuses(self, type: int | None) -> bool:
         """Whether sockets of this type are not to be had, rather than left to the kernel.
@@ -76,16 +80,24 @@ class Stack:
             type: None for sockets that no handler can be given, whatever their type.
         """
         return any(
-            layer.handler.exclusive and type not in layer.handler.types for layer in self._layers
+            layer.handler.exclusive and (type is None or layer.handler.serving(type) is None)
+            for layer in self._layers
         )
+
+    @staticmethod
+    def _serving(layer: _Layer, type: int) -> bool:
+        return layer.handler is not Probe and layer.handler.serving(type) is not None
 
 
 def _open(
     layer: _Layer, clock: Clock, flow: Flow, plumb: Plumb, domain: int, type: int
 ) -> FlowHandler:
-    handler = layer.handler
-    if type not in handler.types:
-        raise failure(errno.EPROTONOSUPPORT, f"+{handler.name} cannot serve this type of socket")
+    handler = layer.handler.serving(type)
+    if handler is None and layer.handler.exclusive:
+        what = f"+{layer.handler.name} cannot serve this type of socket"
+        raise failure(errno.EPROTONOSUPPORT, what)
+    if handler is None:
+        return plumb(domain, type)
     return handler(
         Context(domain, type, clock, layer.options, plumb, flow=flow, shared=layer.shared)
     )
