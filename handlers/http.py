@@ -6,7 +6,9 @@ The peer needs nothing.
 from __future__ import annotations
 
 import base64
+import builtins
 import errno
+import socket
 from dataclasses import dataclass
 
 import h11
@@ -14,8 +16,10 @@ import h11
 from tesla_trace.flow import (
     ADDRESS,
     Address,
+    FlowHandler,
     Parser,
     Proxied,
+    ProxiedDatagrams,
     ProxyOptions,
     failure,
     numeric,
@@ -47,8 +51,8 @@ class Http(Proxied):
     """Connect through an HTTP proxy, with CONNECT.
 
     The program sees the peer it asked for, and the proxy's refusal as the error of its connect;
-    many proxies allow port 443 only.  Other sockets than TCP are refused, for their packets
-    would not go through the proxy.
+    many proxies allow port 443 only.  Datagrams are refused, for they would not go through the
+    proxy.
 
         tesla_trace +http=proxy:8080 -user=me -password-file=FILE curl 192.0.2.7
     """
@@ -66,6 +70,10 @@ class Http(Proxied):
                 raise ValueError("-user cannot hold a colon, which ends it in HTTP (RFC 7617)")
 
     options: Options
+
+    @classmethod
+    def serving(cls, type: int) -> builtins.type[FlowHandler] | None:
+        return HttpDatagrams if type == socket.SOCK_DGRAM else super().serving(type)
 
     def ask_for(self, target: Address) -> Parser:
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST)
@@ -92,6 +100,12 @@ class Http(Proxied):
             headers.append(("Proxy-Authorization", f"Basic {login}"))
         request = h11.Request(method="CONNECT", target=place, headers=headers)
         return b"".join(http.send(each) or b"" for each in (request, h11.EndOfMessage()))
+
+
+class HttpDatagrams(ProxiedDatagrams):
+    """Datagrams go nowhere but to where no proxy is needed."""
+
+    name = "http"
 
 
 def _next(http: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:

@@ -6,15 +6,23 @@ are as in SOCKS4.protocol and SOCKS4A.protocol by Ying-Da Lee.
 
 from __future__ import annotations
 
+import builtins
+import dataclasses
 import errno
 import ipaddress
+import socket
+from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tesla_trace.flow import (
     ADDRESS,
     Address,
+    Context,
+    FlowHandler,
     Parser,
     Proxied,
+    ProxiedDatagrams,
     ProxyOptions,
     choice,
     failure,
@@ -27,6 +35,15 @@ NO_LOGIN, PASSWORD = 0, 2
 
 IPV4, NAME, IPV6 = 1, 3, 4
 """Forms of an address in SOCKS 5."""
+
+SIZES = {IPV4: 4, IPV6: 16}
+"""Bytes of a form; a name says itself how many it has."""
+
+CONNECT, ASSOCIATE = 1, 3
+"""Commands of SOCKS 5."""
+
+EARLY = 64
+"""Datagrams kept while the proxy is asked for a relay; those beyond are dropped."""
 
 Refusals = dict[int, tuple[int, str]]
 """What a proxy says instead of yes: the errno for the program, and the words for the log."""
@@ -53,9 +70,9 @@ class Socks(Proxied):
     """Connect through a SOCKS proxy, version 5, 4 or 4a.
 
     The program sees the peer it asked for, and the proxy's refusal as the error of its connect.
-    Other sockets than TCP are refused, for their packets would not go through the proxy; so is
-    an IPv6 destination with version 4 or 4a.  Two +socks in a row are a chain: the first reaches
-    its proxy through the second.
+    Datagrams go through the proxy's relay (UDP ASSOCIATE), with version 5.  An IPv6 destination
+    with version 4 or 4a is refused.  Two +socks in a row are a chain: the first reaches its proxy
+    through the second.
 
     With version 4 and 4a -user is the user id that the proxy is told, and there is no password.
 
@@ -85,10 +102,14 @@ class Socks(Proxied):
 
     options: Options
 
+    @classmethod
+    def serving(cls, type: int) -> builtins.type[FlowHandler] | None:
+        return Associate if type == socket.SOCK_DGRAM else super().serving(type)
+
     def ask_for(self, target: Address) -> Parser:
         if self.options.version == "5":
             yield from self._log_in()
-            yield from self._ask_5(target)
+            yield from self._ask_5(CONNECT, target)
         else:
             yield from self._ask_4(target)
 
@@ -114,13 +135,9 @@ class Socks(Proxied):
             if status:
                 raise failure(errno.EACCES, "the proxy does not take this user and password")
 
-    def _ask_5(self, target: Address) -> Parser:
-        number = numeric(target[0])
-        if number is None:
-            host = bytes([NAME, len(target[0])]) + target[0].encode()
-        else:
-            host = bytes([IPV4 if number.version == 4 else IPV6]) + number.packed
-        self.below.write(b"\x05\x01\x00" + host + target[1].to_bytes(2, "big"))
+    def _ask_5(self, command: int, target: Address) -> Generator[int, bytes, Address]:
+        """Say what the proxy is to do; the address that it does it from."""
+        self.below.write(bytes([5, command, 0]) + _packed(target))
         version, reply, _, form = yield 4
         if version != 5:
             raise failure(errno.EPROTO, "the proxy's answer makes no sense")
@@ -128,8 +145,8 @@ class Socks(Proxied):
             raise _refusal(REFUSALS_5, reply)
         if form not in (IPV4, NAME, IPV6):
             raise failure(errno.EPROTO, "the proxy's answer makes no sense")
-        size = {IPV4: 4, IPV6: 16}.get(form) or (yield 1)[0]
-        yield size + 2  # the address the proxy connects from: of no use to us
+        size = SIZES.get(form) or (yield 1)[0]
+        return _unpacked(form, (yield size + 2))
 
     # ---- versions 4 and 4a ----
 
@@ -149,6 +166,140 @@ class Socks(Proxied):
             raise failure(errno.EPROTO, f"this is no SOCKS {version} proxy")
         if reply != GRANTED_4:
             raise _refusal(REFUSALS_4, reply)
+
+
+class Associate(ProxiedDatagrams):
+    """Datagrams by way of the proxy's relay (UDP ASSOCIATE), asked for with the first of them."""
+
+    name = "socks"
+    options: Socks.Options
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self._asking: _Asking | None = None
+        self._relay: Address | None = None
+        self._early: list[bytes] = []
+        self._names: dict[int, Address] = {}
+        """The name that was last written to, by port: answers come from a number."""
+        self._numbers: set[str] = set()
+
+    def relay(self, data: bytes, target: Address) -> bool:
+        if self.options.version != "5":
+            raise failure(errno.ENETUNREACH, f"SOCKS {self.options.version} has no datagrams")
+        if numeric(target[0]) is None:
+            self._names[target[1]] = target
+        else:
+            self._numbers.add(target[0])
+        packet = b"\0\0\0" + _packed(target) + data
+        if self._relay is not None:
+            return self.path.write(packet, self._relay)
+        if len(self._early) < EARLY:
+            self._early.append(packet)
+        if self._asking is None:
+            self._ask()
+        return True
+
+    def relayed(self, data: bytes, origin: Address | None) -> bool:
+        if self._relay is None or origin is None or not _same(origin, self._relay):
+            return True
+        if len(data) < 5 or data[2]:  # a fragment, which nobody sends: dropped as RFC 1928 says
+            return True
+        size = 3 + 1 + (SIZES.get(data[3]) or 1 + data[4]) + 2
+        place = data[4:size] if data[3] in SIZES else data[5:size]
+        if len(data) < size or data[3] not in (IPV4, NAME, IPV6):
+            return True
+        source = _unpacked(data[3], place)
+        if source[0] not in self._numbers:
+            source = self._names.get(source[1], source)
+        if self.peer is None or _same(source, self.peer):
+            return self.upstream.avail(self, data[size:], source)
+        return True
+
+    # ---- the talk with the proxy ----
+
+    def _ask(self) -> None:
+        ctx = dataclasses.replace(self.ctx, type=socket.SOCK_STREAM)
+        self._asking = asking = _Asking(ctx)
+        self.attach(asking)
+        try:
+            asking.connect(("0.0.0.0", 0))  # we cannot say which address we shall send from
+        except OSError as error:
+            asking.close()
+            self._hang_up()
+            raise error
+
+    def connected(self, source: FlowHandler, error: OSError | None = None) -> None:
+        if source is not self._asking:
+            return super().connected(source, error)
+        if error is not None:
+            self._early.clear()
+            self._hang_up()
+            return self.upstream.undelivered(self, error)
+        host, port = self._asking.relay[:2]
+        number = numeric(host)
+        if number is not None and number.is_unspecified:  # where the proxy itself is
+            host = self._asking.control.getpeername()[0]
+        self._relay = (host, port)
+        if self.peer is not None:
+            with suppress(OSError):  # the kernel then tells of a relay that is not there
+                self.plumbed[0].connect(self._relay)
+        early, self._early = self._early, []
+        for packet in early:
+            self.path.write(packet, self._relay)
+
+    def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
+        if source is self.path:
+            super().ended(source, error)
+        else:  # without the talk there is no relay; the next datagram asks again
+            self._hang_up()
+
+    def may_write(self, source: FlowHandler, may: bool) -> None:
+        if source is self.path:
+            super().may_write(source, may)
+
+    def _hang_up(self) -> None:
+        self._asking = self._relay = None
+        for flow in self.plumbed[1:]:
+            flow.close()
+        del self.plumbed[1:], self.downstream[1:]
+
+
+class _Asking(Socks):
+    """The stream on which the proxy is asked for a relay; the relay lasts as long as it does."""
+
+    relay: Address
+
+    def direct(self, target: Address) -> bool:
+        return False
+
+    def ask_for(self, target: Address) -> Parser:
+        yield from self._log_in()
+        self.relay = yield from self._ask_5(ASSOCIATE, target)
+
+    def step_aside(self) -> None:
+        """Stay: `Associate` tells us by what we are from the flow of datagrams."""
+
+
+def _packed(target: Address) -> bytes:
+    number = numeric(target[0])
+    if number is None:
+        host = bytes([NAME, len(target[0])]) + target[0].encode()
+    else:
+        host = bytes([IPV4 if number.version == 4 else IPV6]) + number.packed
+    return host + target[1].to_bytes(2, "big")
+
+
+def _unpacked(form: int, data: bytes) -> Address:
+    """The address in host and port; the size of a name stood before them."""
+    host = data[:-2]
+    name = host.decode("ascii", "replace") if form == NAME else str(ipaddress.ip_address(host))
+    return name, int.from_bytes(data[-2:], "big")
+
+
+def _same(one: Address, other: Address) -> bool:
+    """Whether two addresses are the same, mapped or not; a name is that of any number."""
+    first, second = numeric(one[0]), numeric(other[0])
+    return one[1] == other[1] and (first == second or second is None)
 
 
 def _refusal(table: Refusals, reply: int) -> OSError:

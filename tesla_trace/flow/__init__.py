@@ -10,6 +10,7 @@ from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import ADDRESS, RATE, SECONDS, SIZE, TEXT, Kind, choice, whole
 from tesla_trace.flow.options import UsageError, flag, option, optional, parse, usage
 from tesla_trace.flow.proxied import Proxied, ProxyOptions
+from tesla_trace.flow.proxied_datagrams import ProxiedDatagrams
 from tesla_trace.flow.reader import Parser, Reader
 from tesla_trace.flow.secret import SECRET
 from tesla_trace.flow.stack import Named, Stack
@@ -36,6 +37,7 @@ __all__ = [
     "Parser",
     "Plumb",
     "Proxied",
+    "ProxiedDatagrams",
     "ProxyOptions",
     "Reader",
     "Stack",

@@ -6,7 +6,6 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
 
 from tesla_trace.address import Address
 from tesla_trace.flow.errors import put_off
@@ -27,7 +26,7 @@ class Lane:
         self,
         owner: FlowHandler,
         due: Callable[[int], float],
-        send: Callable[[bytes], bool],
+        send: Callable[[bytes, Address | None], bool],
         tell: Callable[[bool], None],
     ) -> None:
         self._owner = owner
@@ -41,14 +40,17 @@ class Lane:
         self._may = True
         self._gone = False
 
-    def put(self, data: bytes) -> bool:
+    def put(self, data: bytes, address: Address | None) -> bool:
         """Hold `data` until its time.  False once nobody takes it any more."""
         if self._gone:
             return False
-        for start in range(0, len(data), PIECE):
-            piece = data[start : start + PIECE]
+        if self._owner.ctx.type == socket.SOCK_DGRAM:
+            pieces = [data]
+        else:
+            pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
+        for piece in pieces:
             self._held += len(piece)
-            self._queue.append((self._due(len(piece)), partial(self._let_go, piece)))
+            self._queue.append((self._due(len(piece)), partial(self._let_go, piece, address)))
         self._wake()
         if self._held > FULL:
             self._owner.later(self._level)
@@ -95,29 +97,27 @@ class Lane:
         elif self._held <= FULL // 2:
             self._room.say(True)
 
-    def _let_go(self, piece: bytes) -> None:
+    def _let_go(self, piece: bytes, address: Address | None) -> None:
         self._held -= len(piece)
-        if not self._gone and not self._send(piece):
+        if not self._gone and not self._send(piece, address):
             self.give_up()
 
 
 class Delayed(FlowHandler):
     """Say when `size` more bytes may go each way; order and ends are kept here."""
 
-    types: ClassVar[frozenset[int]] = frozenset({socket.SOCK_STREAM})
-
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self._lane_out = Lane(
             self,
             due=self.due_out,
-            send=lambda data: self.below.write(data),
+            send=self._send_out,
             tell=lambda may: self.upstream.may_write(self, may),
         )
         self._lane_in = Lane(
             self,
             due=self.due_in,
-            send=lambda data: self.upstream.avail(self, data),
+            send=lambda data, origin: self.upstream.avail(self, data, origin),
             tell=lambda may: self.below.may_avail(may),
         )
 
@@ -135,7 +135,14 @@ class Delayed(FlowHandler):
 
     def write(self, data: bytes, to: Address | None = None) -> bool:
         """Hold `data` until its time."""
-        return self._lane_out.put(data)
+        return self._lane_out.put(data, to)
+
+    def _send_out(self, data: bytes, to: Address | None) -> bool:
+        try:
+            return self.below.write(data, to)
+        except OSError as error:  # of this datagram; whoever wrote it is told now
+            self.upstream.undelivered(self, error)
+            return True
 
     def urge(self, byte: bytes) -> bool:
         """Send it once all that was written before it has gone."""
@@ -157,7 +164,7 @@ class Delayed(FlowHandler):
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         """Hold `data` until its time."""
-        return self._lane_in.put(data)
+        return self._lane_in.put(data, origin)
 
     def urgent(self, source: FlowHandler, byte: bytes) -> bool:
         """Hand it up once all that came before it has been."""

@@ -47,13 +47,13 @@ class Installed(Mapping[str, type[FlowHandler]]):
 
     def _find(self, name: str) -> type[FlowHandler]:
         if name in self._ours:
-            return _only_handler(f"{GROUP}.{name}")
+            return _handler(f"{GROUP}.{name}")
         place = name if ":" in name else self._theirs().get(name)
         if place is None:
             raise KeyError(name)
         module, _, attribute = place.partition(":")
         try:
-            handler = getattr(importlib.import_module(module), attribute)
+            handler: type[FlowHandler] = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, ValueError, TypeError) as wrong:
             # ValueError and TypeError are what importlib has against `:Class` and `.module:Class`.
             raise KeyError(f"{wrong}") from wrong
@@ -68,13 +68,10 @@ class Installed(Mapping[str, type[FlowHandler]]):
         return {entry.name: entry.value for entry in entry_points(group=GROUP)}
 
 
-def _only_handler(module: str) -> type[FlowHandler]:
-    """The handler that a file of ours defines: one file, one service."""
-    (handler,) = (
-        thing
-        for _, thing in inspect.getmembers(importlib.import_module(module), inspect.isclass)
-        if issubclass(thing, FlowHandler) and thing.__module__ == module
-    )
+def _handler(module: str) -> type[FlowHandler]:
+    """The handler that a file of ours defines, in a class of the file's name."""
+    name = module.rpartition(".")[2].capitalize()
+    handler: type[FlowHandler] = getattr(importlib.import_module(module), name)
     return handler
 
 

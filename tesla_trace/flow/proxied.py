@@ -6,13 +6,16 @@ import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tesla_trace.address import Address, numeric
+from tesla_trace.address import Address, is_loopback, numeric
 from tesla_trace.flow.errors import failure
 from tesla_trace.flow.handler import Context
 from tesla_trace.flow.kinds import ADDRESS, NAME, SECONDS, TEXT
 from tesla_trace.flow.options import flag, option, optional
 from tesla_trace.flow.secret import SECRET
 from tesla_trace.flow.tunnel import Tunnel
+
+DNS = 53
+"""The port of name servers."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,14 @@ class ProxyOptions:
         """Check what must hold between options; ValueError if it does not."""
         if self.password_file is not None and not self.user:
             raise ValueError("-password-file is of no use without -user")
+
+    def direct(self, target: Address) -> bool:
+        """Whether `target` is to be reached without the proxy: loopback, unless it is a resolver.
+
+        What listens on port 53 there (127.0.0.53 of systemd-resolved) only passes questions on, so
+        the names would leave the machine beside the proxy.
+        """
+        return not self.loopback and is_loopback(target) and target[1] != DNS
 
     @property
     def login(self) -> tuple[bytes, bytes]:
@@ -61,7 +72,7 @@ class Proxied(Tunnel):
 
     def direct(self, target: Address) -> bool:
         """Loopback, unless the user wants that through the proxy too."""
-        return not self.options.loopback and super().direct(target)
+        return self.options.direct(target)
 
 
 def _sent(text: str) -> bytes:

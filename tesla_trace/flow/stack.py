@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,7 @@ from tesla_trace.flow.flow import Flow
 from tesla_trace.flow.handler import Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.probe import Probe
+from tesla_trace.flow.refusal import Refusal
 
 Named = tuple[str, Any]
 """A handler's name and an instance of its `Options`."""
@@ -70,8 +72,13 @@ class Stack:
 
         Handlers that do not serve it are left out of the graph, unless one of them refuses it.
         """
-        served = any(self._serving(layer, type) for layer in self._layers)
+        served = any(self._serves(layer, type) for layer in self._layers)
         return served and not self.refuses(type)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether there is a handler that nothing may bypass."""
+        return any(layer.handler.exclusive for layer in self._layers)
 
     def refuses(self, type: int | None) -> bool:
         """Whether sockets of this type are not to be had, rather than left to the kernel.
@@ -80,24 +87,28 @@ class Stack:
             type: None for sockets that no handler can be given, whatever their type.
         """
         return any(
-            layer.handler.exclusive and (type is None or layer.handler.serving(type) is None)
+            layer.handler.exclusive and (type is None or not self._serves(layer, type))
             for layer in self._layers
         )
 
     @staticmethod
-    def _serving(layer: _Layer, type: int) -> bool:
-        return layer.handler is not Probe and layer.handler.serving(type) is not None
+    def _serves(layer: _Layer, type: int) -> bool:
+        """Whether a handler does something with flows of this type, if only to refuse datagrams."""
+        if layer.handler is Probe:
+            return False
+        refuses = layer.handler.exclusive and type == socket.SOCK_DGRAM
+        return refuses or layer.handler.serving(type) is not None
 
 
 def _open(
     layer: _Layer, clock: Clock, flow: Flow, plumb: Plumb, domain: int, type: int
 ) -> FlowHandler:
-    handler = layer.handler.serving(type)
-    if handler is None and layer.handler.exclusive:
-        what = f"+{layer.handler.name} cannot serve this type of socket"
-        raise failure(errno.EPROTONOSUPPORT, what)
-    if handler is None:
+    ctx = Context(domain, type, clock, layer.options, plumb, flow=flow, shared=layer.shared)
+    if handler := layer.handler.serving(type):
+        return handler(ctx)
+    if not layer.handler.exclusive:
         return plumb(domain, type)
-    return handler(
-        Context(domain, type, clock, layer.options, plumb, flow=flow, shared=layer.shared)
-    )
+    name = layer.handler.name
+    if type == socket.SOCK_DGRAM:
+        return Refusal(ctx, name)
+    raise failure(errno.EPROTONOSUPPORT, f"+{name} cannot serve this type of socket")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 
-from tesla_trace.address import Address, is_loopback, shown
+from tesla_trace.address import Address, shown
 from tesla_trace.flow.errors import failure, reason
 from tesla_trace.flow.handler import Context, FlowHandler
 from tesla_trace.flow.reader import Parser
 from tesla_trace.flow.transform import State, Transform
-
-DNS = 53
-"""The port of name servers."""
 
 
 class Tunnel(Transform):
@@ -41,12 +38,8 @@ class Tunnel(Transform):
         raise NotImplementedError
 
     def direct(self, target: Address) -> bool:
-        """Whether the program's `target` is to be reached without the middleman.
-
-        Loopback is, but for DNS: what listens on port 53 there (127.0.0.53 of systemd-resolved)
-        only passes questions on, so the names would leave the machine beside the tunnel.
-        """
-        return is_loopback(target) and target[1] != DNS
+        """Whether the program's `target` is to be reached without the middleman."""
+        return False
 
     # ---- the rest follows ----
 

@@ -1,8 +1,7 @@
-"""The handler at the bottom of every graph: the network's end, a socket of the kernel."""
+"""The handler at the bottom of a graph of streams: the network's end, a TCP socket."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
@@ -12,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, numeric
+from tesla_trace.io.endpoint import Endpoint, fitting
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
 from tesla_trace.io.urgent import Urgent, at_mark, flags_for, prepare, take
@@ -28,33 +28,14 @@ FULL = 256 * 1024
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: close resets the connection (socket(7))."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
 
-
-class Bottom(FlowHandler):
-    """One socket of the kernel.
-
-    Args:
-        real: the socket, if it is there already.
-    """
-
-    name = "network"
+class Bottom(Endpoint):
+    """A stream of the network, or a socket that listens for streams."""
 
     def __init__(
         self, ctx: Context, graph: Graph, network: Network, real: socket.socket | None = None
     ) -> None:
-        super().__init__(ctx, plumb=False)
-        self._network = network
-        self.graph = graph
-        self.real = real or socket.socket(ctx.domain, ctx.type)
-        self.settings: dict[tuple[int, int], bytes] = {}
-        """The options set so far, the last set last, in case that another socket must take this
-        one's place."""
-        self.bound: Address | None = None
-        self.moved = 0
-        """Bytes that have passed, both ways."""
-        self._repeating = False
-        self._last_name: Address | None = None
+        super().__init__(ctx, graph, network, real)
         self._ready()
         self._others: list[Address] = []
         self._connecting = self._listening = self._ended = self._marked = False
@@ -64,39 +45,6 @@ class Bottom(FlowHandler):
         self._queued = 0
         self._shut = self._lost = False
         self._error: OSError | None = None
-        graph.bottoms.append(self)
-        network.open.add(self)
-
-    def set_all(self, settings: dict[tuple[int, int], bytes]) -> None:
-        """Have these options.
-
-        Raises:
-            OSError: one of them is not to be had any more.
-        """
-        for (level, option), value in settings.items():
-            self.setsockopt(level, option, value)
-
-    def take_after(self, other: Bottom | None) -> None:
-        """Have the options and the local address of one that was there before.
-
-        Raises:
-            OSError: they are not to be had any more.
-        """
-        if other is not None:
-            self.set_all(other.settings)
-            if other.bound is not None:
-                self.bind(other.bound)
-
-    def repeat(self, top: FlowHandler) -> None:
-        """Say to the handlers above, which were not there then, what has been set so far."""
-        self._repeating = True
-        try:
-            if self.bound is not None:
-                top.bind(self.bound)
-            for (level, option), value in self.settings.items():
-                top.setsockopt(level, option, value)
-        finally:
-            self._repeating = False
 
     def start(self) -> None:
         """Begin to read: the connection is there already."""
@@ -112,12 +60,6 @@ class Bottom(FlowHandler):
         self._network.resolver.look_up(
             address[0], address[1], lambda found: self.graph.run(lambda: self._looked_up(found))
         )
-
-    def bind(self, address: Address) -> None:
-        """Choose the local address, once."""
-        if not self._repeating:
-            self.real.bind(address)
-            self.bound = address
 
     def listen(self, backlog: int) -> None:
         """Listen, or change the backlog."""
@@ -152,33 +94,6 @@ class Bottom(FlowHandler):
         if self in self._network.open:
             self.real.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._let_go()
-
-    def getsockname(self) -> Address:
-        """Our own address."""
-        if self._last_name is not None:
-            return self._last_name
-        name: Address = self.real.getsockname()
-        return name
-
-    def getpeername(self) -> Address:
-        """The peer's address."""
-        name: Address = self.real.getpeername()
-        return name
-
-    def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        """The value as the kernel gives it for `size` bytes of room (not Python's 1024)."""
-        room, length = ctypes.create_string_buffer(max(size, 1)), ctypes.c_uint(size)
-        if _libc.getsockopt(self.real.fileno(), level, option, room, ctypes.byref(length)):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return room.raw[: length.value]
-
-    def setsockopt(self, level: int, option: int, value: bytes) -> None:
-        """Set an option, and remember it for a socket that takes this one's place."""
-        if not self._repeating:
-            self.real.setsockopt(level, option, value)
-            self.settings.pop((level, option), None)
-            self.settings[level, option] = value
 
     # ---- data ----
 
@@ -315,15 +230,9 @@ class Bottom(FlowHandler):
                     return self.upstream.connected(self, error)
 
     def _connect(self, address: Address) -> None:
-        host = numeric(address[0])
-        if host is not None and host.version == 4 and self.real.family == socket.AF_INET6:
-            if ":" not in address[0]:
-                address = (f"::ffff:{host}", address[1], 0, 0)
-        elif ":" in address[0] and self.real.family == socket.AF_INET:
-            if host is not None and host.version == 4:
-                address = (str(host), address[1])
-            else:
-                self._replace(socket.AF_INET6)
+        address = fitting(address, self.real.family)
+        if ":" in address[0] and self.real.family == socket.AF_INET:
+            self._replace(socket.AF_INET6)
         number = self.real.connect_ex(address)
         if number not in (0, errno.EINPROGRESS):
             raise OSError(number, os.strerror(number))
@@ -363,8 +272,4 @@ class Bottom(FlowHandler):
     def _let_go(self) -> None:
         self._queue.clear()
         self._watch.close()
-        with suppress(OSError):
-            self._last_name = self.real.getsockname()
-        self.real.close()
-        self.graph.bottoms.remove(self)
-        self._network.forget(self)
+        self.forget()

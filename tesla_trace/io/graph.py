@@ -9,16 +9,22 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tesla_trace.flow import Flow, failure, trace
 from tesla_trace.io.loop import Alarm, Loop, Watch
 
 if TYPE_CHECKING:
-    from tesla_trace.io.bottom import Bottom
-    from tesla_trace.io.top import Top
+    from tesla_trace.io.endpoint import Endpoint
 
 Call = Callable[[], object]
+
+
+class TopEnd(Protocol):
+    """The program's end of a graph."""
+
+    def lose(self, error: OSError) -> None:
+        """The flow is over."""
 
 
 class Graph:
@@ -27,8 +33,8 @@ class Graph:
     def __init__(self, loop: Loop, flow: Flow) -> None:
         self.loop = loop
         self.flow = flow
-        self.top: Top | None = None
-        self.bottoms: list[Bottom] = []
+        self.top: TopEnd | None = None
+        self.bottoms: list[Endpoint] = []
         self._crashed = False
 
     def now(self) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from tesla_trace.flow import Address, Context, Flow
 from tesla_trace.io.bottom import Bottom
+from tesla_trace.io.datagram_bottom import DatagramBottom
+from tesla_trace.io.endpoint import Endpoint
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.resolver import Resolver
@@ -21,22 +23,36 @@ class Network:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.resolver = Resolver(loop)
-        self.open: set[Bottom] = set()
+        self.open: set[Endpoint] = set()
         self.flow: Callable[[], Flow] = Flow
         """Makes the `Flow` of a connection that comes in."""
         self._drained: Callable[[], None] | None = None
 
-    def bottom(self, graph: Graph, domain: int, type: int, real: socket.socket) -> Bottom:
-        """A flow of the network, for a graph."""
-        return Bottom(self._context(graph, domain, type), graph, self, real)
+    def bottom(self, graph: Graph, domain: int, real: socket.socket) -> Bottom:
+        """A stream of the network, for a graph."""
+        return Bottom(self._context(graph, domain, socket.SOCK_STREAM), graph, self, real)
 
-    def another(self, graph: Graph, domain: int, type: int) -> Bottom:
-        """One more flow for a graph, whose socket nobody has made yet.
+    def datagrams(self, graph: Graph, domain: int, real: socket.socket) -> DatagramBottom:
+        """A datagram flow of the network, for a graph."""
+        return DatagramBottom(self._context(graph, domain, socket.SOCK_DGRAM), graph, self, real)
+
+    def stream(self, graph: Graph, domain: int) -> Bottom:
+        """One more stream for a graph, whose socket nobody has made yet.
 
         Raises:
             OSError: as socket(2).
         """
-        return self.bottom(graph, domain, type, socket.socket(domain, type))
+        return self.bottom(graph, domain, socket.socket(domain, socket.SOCK_STREAM))
+
+    def another(self, graph: Graph, domain: int, type: int) -> Endpoint:
+        """One more flow of either kind for a graph.
+
+        Raises:
+            OSError: as socket(2).
+        """
+        if type == socket.SOCK_DGRAM:
+            return self.datagrams(graph, domain, socket.socket(domain, type))
+        return self.stream(graph, domain)
 
     def accepted(self, ctx: Context, real: socket.socket, peer: Address) -> Bottom:
         """A flow that came in: the bottom of a new graph."""
@@ -44,11 +60,11 @@ class Network:
         flow.accepted, flow.target = True, peer
         flow.pid, flow.program = ctx.flow.pid, ctx.flow.program
         graph = Graph(self.loop, flow)
-        bottom = self.bottom(graph, ctx.domain, ctx.type, real)
+        bottom = self.bottom(graph, ctx.domain, real)
         bottom.start()
         return bottom
 
-    def forget(self, bottom: Bottom) -> None:
+    def forget(self, bottom: Endpoint) -> None:
         """A socket has been closed."""
         self.open.discard(bottom)
         if not self.open and self._drained is not None:
@@ -75,7 +91,7 @@ class Network:
         self.loop.at(self.loop.now() + STALLED, look)
 
     def _context(self, graph: Graph, domain: int, type: int) -> Context:
-        def plumb(domain: int, type: int) -> Bottom:
+        def plumb(domain: int, type: int) -> Endpoint:
             return self.another(graph, domain, type)
 
         return Context(domain, type, graph, None, plumb, flow=graph.flow)

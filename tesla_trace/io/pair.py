@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from typing import ClassVar
 
 from tesla_trace.io import urgent
 from tesla_trace.io.loop import Loop
@@ -36,8 +37,10 @@ SPOILER = bytes(1)
 class Pair:
     """A pair, of which we keep the master end and the program gets the app end."""
 
+    TYPE: ClassVar[int] = socket.SOCK_STREAM
+
     def __init__(self, loop: Loop) -> None:
-        app, self.master = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        app, self.master = socket.socketpair(socket.AF_UNIX, self.TYPE)
         self.master.setblocking(False)
         urgent.prepare(self.master)
         self.app: socket.socket | None = app

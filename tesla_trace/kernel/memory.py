@@ -16,11 +16,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 
 from tesla_trace.kernel.libc import libc
 
 MOST = 64 * 1024
 """Bytes read or written in one piece."""
+
+PIECES = 8
+"""Places written to at once."""
 
 
 class _Iovec(ctypes.Structure):
@@ -34,8 +38,11 @@ _bytes = memoryview(_buffer).cast("B")
 _here = _Iovec(ctypes.addressof(_buffer), 0)
 _there = _Two()
 _first, _second = _there
+_those = (_Iovec * PIECES)()
 _thread = ctypes.c_int()
-_at_here, _at_there = (ctypes.c_void_p(ctypes.addressof(each)) for each in (_here, _there))
+_at_here, _at_there, _at_those = (
+    ctypes.c_void_p(ctypes.addressof(each)) for each in (_here, _there, _those)
+)
 _one, _two, _no_flags = ctypes.c_ulong(1), ctypes.c_ulong(2), ctypes.c_ulong(0)
 _readv, _writev = libc.process_vm_readv, libc.process_vm_writev
 _readv.restype = _writev.restype = ctypes.c_ssize_t
@@ -83,6 +90,28 @@ def write_two(thread: int, address: int, data: bytes, other: int, more: bytes) -
     size = _here.size = len(both)
     _bytes[:size] = both
     _check(_writev(_thread, _at_here, _one, _at_there, _two, _no_flags), size)
+
+
+def write_many(thread: int, pieces: Sequence[tuple[int, bytes]]) -> None:
+    """Put each of the pieces, in all at most 64 KiB at a time, at its address.
+
+    Raises:
+        OSError: as `write` does.
+    """
+    if len(pieces) > PIECES or sum(len(data) for _, data in pieces) > MOST:
+        for address, data in pieces:
+            for start in range(0, len(data), MOST):
+                write(thread, address + start, data[start : start + MOST])
+        return
+    _thread.value = thread
+    size = 0
+    for there, (address, data) in zip(_those, pieces, strict=False):
+        there.base, there.size = address, len(data)
+        _bytes[size : size + len(data)] = data
+        size += len(data)
+    _here.size = size
+    count = ctypes.c_ulong(len(pieces))
+    _check(_writev(_thread, _at_here, _one, _at_those, count, _no_flags), size)
 
 
 def _check(done: int, size: int) -> None:

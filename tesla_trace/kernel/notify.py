@@ -28,6 +28,7 @@ import os
 import re
 import select
 import struct
+from collections.abc import Sequence
 
 from tesla_trace.kernel import memory, pending, proc
 from tesla_trace.kernel.thread import Threads
@@ -123,6 +124,13 @@ class NotifyStop:
     def write(self, address: int, data: bytes) -> None:
         try:
             memory.write(self.thread, address, data)
+        except OSError as error:
+            self._confirm()
+            raise _fault(error) from error
+
+    def write_many(self, pieces: Sequence[tuple[int, bytes]]) -> None:
+        try:
+            memory.write_many(self.thread, pieces)
         except OSError as error:
             self._confirm()
             raise _fault(error) from error

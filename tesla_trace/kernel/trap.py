@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -57,6 +58,9 @@ class Stop(Protocol):
             OSError: EFAULT: it cannot be written there.
             Gone: the call is over.
         """
+
+    def write_many(self, pieces: Sequence[tuple[int, bytes]]) -> None:
+        """Put each of the pieces at its address, in their order; raises as `write`."""
 
     def write_two(self, address: int, data: bytes, other: int, more: bytes) -> None:
         """Put `data` at `address` and then `more` at `other`; raises as `write`."""

@@ -68,7 +68,7 @@ def begin(
         late = errno.EALREADY if socket.state is State.CONNECTING else errno.EINPROGRESS
         blocks = not fcntl.fcntl(app, fcntl.F_GETFL) & os.O_NONBLOCK
         if socket.state is State.FRESH:
-            address = _address(socket.domain, data)
+            address = remote_address(socket.domain, data)
             if socket.pair.closed:
                 socket.repair(stop, fd, stop.closes_on_exec(fd))
             socket.connect(stop, address)
@@ -99,7 +99,7 @@ def shutdown(session: Session, stop: Stop, socket: Socket) -> None:
     stop.proceed()
 
 
-def _address(domain: int, data: bytes) -> Address:
+def remote_address(domain: int, data: bytes) -> Address:
     """The address in `data`, checked as the protocol of `domain` does."""
     least = sockaddr.IN_SIZE if domain == sockets.AF_INET else sockaddr.IN6_LEAST
     if len(data) < least:

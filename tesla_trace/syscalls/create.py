@@ -6,6 +6,8 @@ import errno
 import socket as sockets
 
 from tesla_trace.kernel.trap import Gone, Stop
+from tesla_trace.syscalls.datagram import DatagramSocket
+from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
 from tesla_trace.syscalls.words import error, signed
@@ -30,13 +32,30 @@ def socket(session: Session, stop: Stop) -> None:
             f"socket(2) of type {_named(kind)}: refused, for it would bypass a handler"
         )
         raise error(errno.EPROTONOSUPPORT)
-    if kind != sockets.SOCK_STREAM or not session.same_network(stop):
+    if not session.stack.serves(kind) or not session.same_network(stop):
         return stop.proceed()
+    if kind == sockets.SOCK_DGRAM:
+        return _datagram(session, stop, domain, protocol, flags)
     real = sockets.socket(domain, kind, protocol)
     if real.proto not in (0, sockets.IPPROTO_TCP):  # MPTCP, SCTP: programs fall back to TCP
         real.close()
         raise error(errno.EPROTONOSUPPORT)
-    made = Socket(session, domain, real)
+    _give(stop, Socket(session, domain, real), flags)
+
+
+def _datagram(session: Session, stop: Stop, domain: int, protocol: int, flags: int) -> None:
+    """UDP is served; ping sockets and UDP-Lite are not."""
+    if protocol not in (0, sockets.IPPROTO_UDP):
+        if session.stack.exclusive:
+            session.say_once(f"socket(2) of protocol {protocol}: it would bypass a handler")
+            raise error(errno.EPROTONOSUPPORT)
+        return stop.proceed()
+    real = sockets.socket(domain, sockets.SOCK_DGRAM, protocol)
+    _give(stop, DatagramSocket(session, domain, real), flags)
+
+
+def _give(stop: Stop, made: ProgramSocket, flags: int) -> None:
+    """Make the socket the caller's."""
     app = made.pair.app
     assert app is not None
     app.setblocking(not flags & sockets.SOCK_NONBLOCK)

@@ -39,8 +39,8 @@ class Waiting:
     """Seconds that it may wait; 0 for ever."""
     late: int
     """The errno that it fails with then."""
-    dropped: Callable[[Stop], None] = _nothing
-    """Told of a call that goes away without what it waited for."""
+    dropped: Callable[[Stop], object] = _nothing
+    """Told of a call that goes away without what it waited for; True if it has answered it."""
     retry: Callable[[], bool] | None = None
     """Tried at each look; True when it has answered the call."""
     since: float = 0.0
@@ -69,9 +69,10 @@ class Held:
         """Nobody is left to be answered."""
         self._all.clear()
 
-    def _drop(self, waiting: Waiting) -> None:
+    def _drop(self, waiting: Waiting) -> bool:
+        """Let a call go; whether it has been answered."""
         self.release(waiting.stop)
-        waiting.dropped(waiting.stop)
+        return waiting.dropped(waiting.stop) is True
 
     def _look(self) -> None:
         now = self._loop.now()
@@ -81,10 +82,11 @@ class Held:
             elif waiting.retry is not None and waiting.retry():
                 self.release(stop)
             elif waiting.limit and now >= waiting.since + waiting.limit:
-                self._drop(waiting)
-                stop.fail(waiting.late)
+                if not self._drop(waiting):
+                    stop.fail(waiting.late)
             elif stop.interrupted():
-                self._drop(waiting)
+                if self._drop(waiting):
+                    continue
                 if waiting.limit:  # EINTR even under SA_RESTART, where there is a time limit
                     stop.fail(EINTR)
                 else:

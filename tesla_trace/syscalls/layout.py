@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
@@ -26,10 +28,32 @@ class Layout:
     """struct cmsghdr: len, level, type."""
     timespec: Struct
     """struct timespec: seconds, nanoseconds."""
+    name_size: int
+    """Where in a struct msghdr msg_namelen stands."""
+    results: int
+    """Where in a struct msghdr msg_controllen and, next to it, msg_flags stand."""
+    result: Struct
+    """These two."""
+
+    def told(self, at: int, name: int, control: int, flags: int) -> Iterator[tuple[int, bytes]]:
+        """What recvmsg(2) writes into the struct msghdr at `at`, and where."""
+        yield at + self.name_size, name.to_bytes(4, sys.byteorder)
+        yield at + self.results, self.result.pack(control, flags)
 
 
 LAYOUTS = {
-    8: Layout(Struct("=QI4xQQQQi"), 64, 56, Struct("=QQ"), 8, Struct("=Qii"), Struct("=qq")),
+    8: Layout(
+        msghdr=Struct("=QI4xQQQQi"),
+        mmsghdr=64,
+        length=56,
+        iovec=Struct("=QQ"),
+        align=8,
+        cmsghdr=Struct("=Qii"),
+        timespec=Struct("=qq"),
+        name_size=8,
+        results=40,
+        result=Struct("=Qi"),
+    ),
 }
 """By the bytes of a pointer."""
 

@@ -20,6 +20,7 @@ from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.layout import layout_of
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
+from tesla_trace.syscalls.vectors import Piece, gather, read_message
 from tesla_trace.syscalls.words import error, read_sockaddr, signed
 
 MSG_FASTOPEN = 0x20000000
@@ -27,12 +28,12 @@ MSG_FASTOPEN = 0x20000000
 MOST = 256 * 1024
 """Bytes taken from the program by one call; it is told how many, and sends the rest again."""
 
-IOV_MAX = 1024
-
 
 def sendto(session: Session, stop: Stop, socket: Socket) -> None:
     """Send without regard to the address, or connect to it first."""
     _, buffer, size, flags = stop.args[:4]
+    if not stop.args[4] and not flags & MSG_FASTOPEN:
+        return stop.proceed()
     name = (stop.args[4], stop.args[5]) if stop.args[4] else None
     _send(session, stop, socket, signed(flags), name, [(buffer, size)])
 
@@ -41,15 +42,9 @@ def sendmsg(session: Session, stop: Stop, socket: Socket) -> None:
     """The same, with everything in one structure."""
     if not stop.args[2] & MSG_FASTOPEN:
         return stop.proceed()
-    layout = layout_of(stop)
-    header = layout.msghdr.unpack(stop.read(stop.args[1], layout.msghdr.size))
-    name, length, vector, count, _, _, _ = header
-    if count > IOV_MAX:
-        raise error(errno.EMSGSIZE)
-    size = count * layout.iovec.size
-    pieces = list(layout.iovec.iter_unpack(stop.read(vector, size))) if count else []
-    address = (name, length) if name else None
-    _send(session, stop, socket, signed(stop.args[2]), address, pieces)
+    message = read_message(stop, layout_of(stop), stop.args[1])
+    address = (message.name, message.name_size) if message.name else None
+    _send(session, stop, socket, signed(stop.args[2]), address, message.pieces)
 
 
 def sendmmsg(session: Session, stop: Stop, socket: Socket) -> None:
@@ -65,7 +60,7 @@ def _send(
     socket: Socket,
     flags: int,
     name: tuple[int, int] | None,
-    pieces: list[tuple[int, int]],
+    pieces: list[Piece],
 ) -> None:
     fd = signed(stop.args[0])
     connects = bool(flags & MSG_FASTOPEN)
@@ -74,7 +69,7 @@ def _send(
         raise error(errno.EISCONN)
     if connects and not name:
         raise error(errno.EINVAL)  # as tcp_sendmsg_fastopen()
-    data = _gather(stop, pieces)
+    data = gather(stop, pieces, MOST)
     if not connects and socket.state not in (State.CONNECTED, State.CONNECTING):
         _broken_pipe(stop, flags)
         raise error(errno.EPIPE)
@@ -117,15 +112,6 @@ class _Sending:
                 _broken_pipe(self._stop, self._flags)
             self._stop.fail(wrong.errno or errno.EIO)
         return True
-
-
-def _gather(stop: Stop, pieces: list[tuple[int, int]]) -> bytes:
-    data, room = [], MOST
-    for address, size in pieces:
-        if take := min(size, room):
-            data.append(stop.read(address, take))
-            room -= take
-    return b"".join(data)
 
 
 def _broken_pipe(stop: Stop, flags: int) -> None:

@@ -23,7 +23,7 @@ from tesla_trace.syscalls.words import (
 def bind(session: Session, stop: Stop, socket: Socket) -> None:
     """Bind the socket that goes to the network."""
     fd = signed(stop.args[0])
-    address = _local(socket.domain, read_sockaddr(stop, stop.args[1], stop.args[2]))
+    address = local_address(socket.domain, read_sockaddr(stop, stop.args[1], stop.args[2]))
     if socket.state is State.FAILED:
         socket.state = State.FRESH
     if socket.state is not State.FRESH:
@@ -72,7 +72,7 @@ def _ask(socket: Socket, which: str) -> Address:
     return address
 
 
-def _local(domain: int, data: bytes) -> Address:
+def local_address(domain: int, data: bytes) -> Address:
     """The address in `data`, checked as bind does in inet_bind() and inet6_bind()."""
     if len(data) < (sockaddr.IN_SIZE if domain == sockets.AF_INET else sockaddr.IN6_LEAST):
         raise error(errno.EINVAL)

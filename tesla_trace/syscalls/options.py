@@ -9,8 +9,8 @@ import struct
 from dataclasses import dataclass
 
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.words import error, pack_int, read_int, signed
 
 LONGEST = 64 * 1024
@@ -35,11 +35,11 @@ class Option:
     note: str
 
 
-SOCKET, TCP = sockets.SOL_SOCKET, sockets.IPPROTO_TCP
+SOCKET, TCP, UDP = sockets.SOL_SOCKET, sockets.IPPROTO_TCP, sockets.IPPROTO_UDP
 
-# Numbers that Python has no name for are from asm-generic/socket.h and linux/tcp.h.
+# Numbers that Python has no name for are from asm-generic/socket.h, linux/tcp.h and linux/udp.h.
 OPTIONS: dict[tuple[int, int], Option] = {
-    (SOCKET, 3): Option("SO_TYPE", Whose.PAIR, "a stream, too"),
+    (SOCKET, 3): Option("SO_TYPE", Whose.OURS, "the pair's is its own"),
     (SOCKET, 4): Option("SO_ERROR", Whose.OURS, "the handlers' connect; else the pair's"),
     (SOCKET, 10): Option("SO_OOBINLINE", Whose.PAIR, "the urgent byte comes through the pair"),
     (SOCKET, 13): Option("SO_LINGER", Whose.OURS, "a close that lingers would stop all flows"),
@@ -61,6 +61,10 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (TCP, 30): Option("TCP_FASTOPEN_CONNECT", Whose.OURS, "connect would not wait for an answer"),
     (TCP, 31): Option("TCP_ULP", Whose.REFUSED, "kernel TLS would not see the handlers' bytes"),
     (TCP, 35): Option("TCP_ZEROCOPY_RECEIVE", Whose.REFUSED, "its value has pointers"),
+    (UDP, 1): Option("UDP_CORK", Whose.REFUSED, "each send to the pair is a datagram"),
+    (UDP, 100): Option("UDP_ENCAP", Whose.REFUSED, "what is unpacked by the kernel passes us by"),
+    (UDP, 103): Option("UDP_SEGMENT", Whose.REFUSED, "each send to the pair is a datagram"),
+    (UDP, 104): Option("UDP_GRO", Whose.REFUSED, "handlers see each datagram"),
 }
 """Every other option is the kernel's socket's."""
 
@@ -70,12 +74,11 @@ STORED = {(SOCKET, 13): struct.pack("ii", 0, 0), (TCP, 30): pack_int(0)}
 """Options that are only kept, with what they are at first."""
 
 
-def getsockopt(_: Session, stop: Stop, socket: Socket) -> None:
+def getsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     """Answer from where the option is kept."""
     level, option = signed(stop.args[1]), signed(stop.args[2])
     whose = OPTIONS.get((level, option), OTHER).whose
-    passing = socket.state in (State.CONNECTED, State.OVER)
-    if whose is Whose.PAIR or (level, option) == (SOCKET, 4) and passing:
+    if whose is Whose.PAIR or (level, option) == (SOCKET, 4) and socket.pair_has_error:
         return stop.proceed()
     size = read_int(stop, stop.args[4])
     if size < 0:
@@ -85,18 +88,18 @@ def getsockopt(_: Session, stop: Stop, socket: Socket) -> None:
         raise error(errno.ENOPROTOOPT)
     if whose is Whose.OURS:
         value = _ours(socket, level, option)[:size]
+        if (level, option) == (SOCKET, 4):
+            socket.take_error()
     else:
         with socket.asked() as asked:
             value = asked.getsockopt(level, option, size)
     if value:
         stop.write(stop.args[3], value)
     stop.write(stop.args[4], pack_int(len(value)))
-    if (level, option) == (SOCKET, 4):
-        socket.error = 0
     stop.reply(0)
 
 
-def setsockopt(_: Session, stop: Stop, socket: Socket) -> None:
+def setsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     """Set it where it is kept."""
     level, option, size = signed(stop.args[1]), signed(stop.args[2]), signed(stop.args[4])
     whose = OPTIONS.get((level, option), OTHER).whose
@@ -121,12 +124,14 @@ def setsockopt(_: Session, stop: Stop, socket: Socket) -> None:
     stop.reply(0)
 
 
-def _ours(socket: Socket, level: int, option: int) -> bytes:
+def _ours(socket: ProgramSocket, level: int, option: int) -> bytes:
     match level, option:
+        case (sockets.SOL_SOCKET, 3):
+            return pack_int(socket.TYPE)
         case (sockets.SOL_SOCKET, 4):
             return pack_int(socket.error)
         case (sockets.SOL_SOCKET, 30):
-            return pack_int(socket.state is State.LISTENING)
+            return pack_int(socket.listening)
         case (sockets.SOL_SOCKET, 38):
             return pack_int(socket.protocol)
         case (sockets.SOL_SOCKET, 39):

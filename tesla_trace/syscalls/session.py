@@ -16,7 +16,7 @@ from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.held import Held
 
 if TYPE_CHECKING:
-    from tesla_trace.syscalls.socket import Socket
+    from tesla_trace.syscalls.program_socket import ProgramSocket
 
 REMEMBERED = 1024
 """Sockets remembered after their flow is over, while the program may still ask about them."""
@@ -41,14 +41,14 @@ class Session:
         self.held = Held(loop)
         self.network = Network(loop)
         self.network.flow = self.flow
-        self._sockets: dict[bytes, Socket] = {}
-        self._over: OrderedDict[bytes, Socket] = OrderedDict()
+        self._sockets: dict[bytes, ProgramSocket] = {}
+        self._over: OrderedDict[bytes, ProgramSocket] = OrderedDict()
         self._flows = 0
         self._said: set[str] = set()
 
     # ---- sockets, by what /proc/PID/fd calls them ----
 
-    def socket(self, stop: Stop, fd: int) -> Socket | None:
+    def socket(self, stop: Stop, fd: int) -> ProgramSocket | None:
         """The socket that a descriptor of the calling thread is, if it is one of ours."""
         try:
             file = stop.file(fd)
@@ -60,18 +60,18 @@ class Session:
             return None
         return self._sockets.get(file) or self._over.get(file)
 
-    def add(self, socket: Socket) -> None:
+    def add(self, socket: ProgramSocket) -> None:
         """A socket of the program has been born, or has a new pair."""
         self._sockets[socket.pair.file] = socket
 
-    def remember(self, socket: Socket) -> None:
+    def remember(self, socket: ProgramSocket) -> None:
         """Its flow is over: nothing will tell when the program closes it."""
         if self._sockets.pop(socket.pair.file, None) is not None:
             self._over[socket.pair.file] = socket
             if len(self._over) > REMEMBERED:
                 self._over.popitem(last=False)[1].dispose_if_over()
 
-    def forget(self, socket: Socket) -> None:
+    def forget(self, socket: ProgramSocket) -> None:
         """The program has closed it."""
         self._sockets.pop(socket.pair.file, None)
         self._over.pop(socket.pair.file, None)

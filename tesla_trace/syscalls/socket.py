@@ -19,13 +19,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tesla_trace.address import Address, shown
-from tesla_trace.flow import Context, Flow, FlowHandler, failure, reason
+from tesla_trace.flow import Context, Flow, FlowHandler, reason
 from tesla_trace.io.bottom import RESET, Bottom
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.pair import Pair
 from tesla_trace.io.top import Top
-from tesla_trace.kernel.thread import borrow_from_anyone
-from tesla_trace.kernel.trap import Gone, Stop
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 
 if TYPE_CHECKING:
@@ -48,28 +48,22 @@ class State(enum.Enum):
     """The flow is over, and the program has not closed the socket yet."""
 
 
-class Socket:
-    """One socket of the program, by whatever descriptors it is known.
+class Socket(ProgramSocket):
+    """One stream socket of the program.
 
     Args:
         real: the kernel's socket that goes to the network; of an accepted flow, None.
     """
 
+    TYPE = sockets.SOCK_STREAM
+
     def __init__(
         self, session: Session, domain: int, real: sockets.socket | None, protocol: int = 0
     ) -> None:
-        self.session = session
-        self.domain = domain
-        self.protocol = protocol or sockets.IPPROTO_TCP
+        super().__init__(session, domain, protocol or sockets.IPPROTO_TCP, Pair(session.loop))
         self.state = State.FRESH
-        self.error = 0
-        """What SO_ERROR is to tell, once."""
         self.told = False
         """Whether the program knows from connect(2) that it is connected."""
-        self.stored: dict[tuple[int, int], bytes] = {}
-        """Options that are ours to keep."""
-        self.seen: tuple[Stop, int] | None = None
-        """Where the program's end was last seen: a call, and its descriptor."""
         self.top: Top | None = None
         self._bottom: Bottom | None = None
         self.before: Bottom | None = None
@@ -79,12 +73,19 @@ class Socket:
         self.waiters: list[Callable[[int], None]] = []
         """Who waits for connect: called with 0 or the errno."""
         self.backlog: Backlog | None = None
-        self.pair = Pair(session.loop)
-        self.pair.watch.hung_up = self.left
-        session.add(self)
         if real is not None:
             graph = Graph(session.loop, session.flow())
-            self._bottom = session.network.bottom(graph, domain, sockets.SOCK_STREAM, real)
+            self._bottom = session.network.bottom(graph, domain, real)
+
+    @property
+    def listening(self) -> bool:
+        """Whether it waits for connections."""
+        return self.state is State.LISTENING
+
+    @property
+    def pair_has_error(self) -> bool:
+        """Once connected, an error is a reset of the pair."""
+        return self.state in (State.CONNECTED, State.OVER)
 
     # ---- control calls, wherever they go now ----
 
@@ -97,7 +98,7 @@ class Socket:
         """
         if self._bottom is None:
             graph = Graph(self.session.loop, self.session.flow())
-            made = self.session.network.another(graph, self.domain, sockets.SOCK_STREAM)
+            made = self.session.network.stream(graph, self.domain)
             try:
                 made.take_after(self.before)
             except OSError:
@@ -121,7 +122,7 @@ class Socket:
             yield self.control
             return
         graph = Graph(self.session.loop, Flow())
-        made = self.session.network.another(graph, self.domain, sockets.SOCK_STREAM)
+        made = self.session.network.stream(graph, self.domain)
         try:
             if self.before is not None:
                 made.set_all(self.before.settings)
@@ -172,10 +173,6 @@ class Socket:
             self.renew()
             raise crashed from wrong
         self.state = State.CONNECTING
-
-    def store(self, level: int, option: int, value: bytes) -> None:
-        """Keep an option that is ours to keep."""
-        self.stored[level, option] = value
 
     def connected(self, error: OSError | None) -> None:
         """The connect is over; see `Owner`."""
@@ -287,7 +284,9 @@ class Socket:
         socket = cls(listener.session, listener.domain, None, listener.protocol)
         graph = flow.ctx.clock
         assert isinstance(graph, Graph)
-        socket._bottom = graph.bottoms[0]
+        bottom = graph.bottoms[0]
+        assert isinstance(bottom, Bottom)
+        socket._bottom = bottom
         socket.stored = dict(listener.stored)
         socket.top = Top(
             Context(
@@ -350,25 +349,5 @@ class Socket:
         if self.pair.app is not None:
             return Pair.spoil(self.pair.app)
         with suppress(OSError):
-            with self._found() as app:
+            with self.found() as app:
                 Pair.spoil(app)
-
-    def _found(self) -> sockets.socket:
-        """A copy of the program's end, wherever it is by now."""
-        try:
-            return self.borrowed()
-        except (OSError, Gone):
-            return sockets.socket(fileno=borrow_from_anyone(self.pair.file))
-
-    def borrowed(self, stop: Stop | None = None, fd: int = -1) -> sockets.socket:
-        """A copy of the program's end, to be closed at once.
-
-        Raises:
-            OSError: it is not where it was last seen.
-        """
-        if stop is not None:
-            self.seen = stop, fd
-        if self.seen is None:
-            raise failure(errno.EBADF, "never seen")
-        at, fd = self.seen
-        return sockets.socket(fileno=at.borrow(fd, self.pair.file))

@@ -9,20 +9,34 @@ from collections.abc import Callable, Iterator
 from tesla_trace.flow import Stack
 from tesla_trace.kernel.filter import Condition, Masked, NonZero, Rule
 from tesla_trace.kernel.trap import Gone, Stop
-from tesla_trace.syscalls import accept, connect, create, messages, names, options
+from tesla_trace.syscalls import (
+    accept,
+    connect,
+    create,
+    datagram_calls,
+    messages,
+    names,
+    options,
+    receive,
+    send,
+)
+from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
 from tesla_trace.syscalls.words import signed
 
 Doing = Callable[[Session, Stop, Socket], None]
+DatagramDoing = Callable[[Session, Stop, DatagramSocket], None]
+Conditions = tuple[tuple[Condition, ...], ...]
 
 DOMAINS = (sockets.AF_INET, sockets.AF_INET6)
 TYPES = (sockets.SOCK_STREAM, sockets.SOCK_DGRAM, sockets.SOCK_RAW)
 
 _REGISTER = 0xFFFFFFFF
+MSG_MORE, MSG_ERRQUEUE = int(sockets.MSG_MORE), int(sockets.MSG_ERRQUEUE)
 _FASTOPEN = (Masked(2, messages.MSG_FASTOPEN, messages.MSG_FASTOPEN),)
 
-CALLS: dict[str, tuple[Doing, tuple[tuple[Condition, ...], ...]]] = {
+CALLS: dict[str, tuple[Doing, Conditions]] = {
     "connect": (connect.connect, ((),)),
     "shutdown": (connect.shutdown, ((),)),
     "bind": (names.bind, ((),)),
@@ -40,24 +54,45 @@ CALLS: dict[str, tuple[Doing, tuple[tuple[Condition, ...], ...]]] = {
     "sendmsg": (messages.sendmsg, (_FASTOPEN,)),
     "sendmmsg": (messages.sendmmsg, ((Masked(3, messages.MSG_FASTOPEN, messages.MSG_FASTOPEN),),)),
 }
-"""What does each call, and the conditions, one of which must hold for it to be trapped."""
+"""What does each call on a stream, and the conditions: one must hold for it to be trapped."""
 
 
-DOING = {call: doing for call, (doing, _) in CALLS.items()}
-"""What does each call on a socket of ours, whose descriptor is its first argument."""
+DATAGRAM_CALLS: dict[str, tuple[DatagramDoing, Conditions]] = {
+    "connect": (datagram_calls.connect, ()),
+    "bind": (datagram_calls.bind, ()),
+    "shutdown": (datagram_calls.shutdown, ()),
+    "getsockname": (datagram_calls.getsockname, ()),
+    "getpeername": (datagram_calls.getpeername, ()),
+    "listen": (datagram_calls.refuse, ()),
+    "accept": (datagram_calls.refuse, ()),
+    "accept4": (datagram_calls.refuse, ()),
+    "getsockopt": (options.getsockopt, ()),
+    "setsockopt": (options.setsockopt, ()),
+    "sendto": (send.sendto, ((Masked(3, MSG_MORE, MSG_MORE),),)),
+    "sendmsg": (send.sendmsg, ((),)),
+    "sendmmsg": (send.sendmmsg, ((),)),
+    "recvfrom": (receive.recvfrom, ((NonZero(4),), (Masked(3, MSG_ERRQUEUE, MSG_ERRQUEUE),))),
+    "recvmsg": (receive.recvmsg, ((),)),
+    "recvmmsg": (receive.recvmmsg, ((),)),
+}
+"""The same on datagram sockets, and what is trapped besides where a handler serves those."""
 
 
 def rules(stack: Stack) -> list[Rule]:
     """What to trap for these handlers, and no more."""
-    return [
+    found = [
         *_sockets(stack),
         *(Rule(call, each) for call, (_, when) in CALLS.items() for each in when),
     ]
+    if stack.serves(sockets.SOCK_DGRAM):
+        more = DATAGRAM_CALLS.items()
+        found += (Rule(call, each) for call, (_, when) in more for each in when)
+    return found
 
 
 def _sockets(stack: Stack) -> Iterator[Rule]:
     for type in TYPES:
-        if stack.serves(type) and type == sockets.SOCK_STREAM or stack.refuses(type):
+        if stack.serves(type) or stack.refuses(type):
             for domain in DOMAINS:
                 yield Rule("socket", (Masked(0, _REGISTER, domain), Masked(1, create.KIND, type)))
 
@@ -68,9 +103,13 @@ def serve(session: Session, stop: Stop) -> None:
         if stop.call == "socket":
             return create.socket(session, stop)
         socket = session.socket(stop, signed(stop.args[0]))
-        if socket is None:
-            return stop.proceed()
-        DOING[stop.call](session, stop, socket)
+        if isinstance(socket, Socket) and stop.call in CALLS:
+            CALLS[stop.call][0](session, stop, socket)
+        elif isinstance(socket, DatagramSocket):
+            socket.seen = stop, signed(stop.args[0])
+            DATAGRAM_CALLS[stop.call][0](session, stop, socket)
+        else:
+            stop.proceed()
     except Gone:
         session.held.release(stop)
     except OSError as wrong:

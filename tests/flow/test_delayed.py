@@ -83,5 +83,5 @@ def test_abort_forgets_what_is_held_and_what_close_left_to_send(play):
 def test_closed_by_the_last_of_what_was_held_it_asks_for_no_more(play):
     shape = play(Shape, "-in=100kB", "-burst=0") >> net.avail(b"x" * 66_000)
     shape >> turn << net.may_avail(False)
-    shape.above.avail = lambda source, data: shape.handler.close() or True
+    shape.above.avail = lambda source, data, origin=None: shape.handler.close() or True
     shape >> wait(9) << net.close()

@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from tesla_trace.flow import FlowHandler, Stack, Transform, installed, parse
+from tesla_trace.flow import FlowHandler, Stack, installed, parse
 from tesla_trace.handlers.dummy import Dummy
 from tesla_trace.handlers.latency import Latency
 from tesla_trace.handlers.socks import Socks
@@ -49,41 +49,42 @@ def test_each_flow_has_its_own_handlers():
     assert flows[0] is not flows[1] and flows[0].below is not flows[1].below
 
 
-def test_a_handler_is_never_built_for_a_socket_it_cannot_serve():
+def test_a_handler_that_does_not_serve_datagrams_is_left_out_or_refuses_them(key):
     network = Network()
     bottom = network.wire
-    for name in ("dummy", "latency", "log", "shape", "socks"):
+    for name in ("dummy", "latency", "log", "shape", "socks", "http"):
         handler = installed()[name]
         plumb = Stack([(name, handler.Options())]).plumber(network.clock, bottom)
-        if socket.SOCK_DGRAM in handler.types:
-            assert plumb(socket.AF_INET, socket.SOCK_DGRAM).below.ctx.type == socket.SOCK_DGRAM
-        else:
-            with pytest.raises(OSError) as error:
-                plumb(socket.AF_INET, socket.SOCK_DGRAM)
-            assert error.value.errno == errno.EPROTONOSUPPORT and f"+{name}" in str(error.value)
-    assert not any(socket.SOCK_DGRAM in base.types for base in (Transform, Latency))
+        assert plumb(socket.AF_INET, socket.SOCK_DGRAM).below.ctx.type == socket.SOCK_DGRAM
+    plumb = Stack(parse(["+compress"])).plumber(network.clock, bottom)
+    assert isinstance(plumb(socket.AF_INET, socket.SOCK_DGRAM), Wire)
+    flow = Stack(parse(["+crypt", f"-key={key}"])).plumber(network.clock, bottom)(
+        socket.AF_INET, socket.SOCK_DGRAM
+    )
+    with pytest.raises(OSError, match=r"\+crypt to 192.0.2.1:53: ") as error:
+        flow.write(b"x", ("192.0.2.1", 53))
+    assert error.value.errno == errno.ENETUNREACH
+    with pytest.raises(OSError) as error:
+        Stack(parse(["+socks"])).plumber(network.clock, bottom)(socket.AF_INET, socket.SOCK_RAW)
+    assert error.value.errno == errno.EPROTONOSUPPORT and "+socks" in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("words", "serves", "refuses"),
     [
-        ("", True, False),
+        ("+compress", False, False),
         ("+dummy +log", True, False),
-        ("+dummy +latency", False, False),
-        ("+dummy +socks", False, True),
-        ("+latency +http +log", False, True),
+        ("+compress +latency", True, False),
+        ("+dummy +socks", True, True),
+        ("+latency +http +log", True, True),
     ],
 )
-def test_datagrams_are_served_by_all_or_left_alone_or_refused(words, serves, refuses):
+def test_which_sockets_are_served_left_alone_or_refused(words, serves, refuses):
     stack = Stack(parse(words.split()))
     assert stack.serves(socket.SOCK_DGRAM) is serves
-    assert stack.refuses(socket.SOCK_DGRAM) is refuses
+    assert not stack.refuses(socket.SOCK_DGRAM)
     assert stack.serves(socket.SOCK_STREAM) and not stack.refuses(socket.SOCK_STREAM)
     assert stack.refuses(socket.SOCK_RAW) is refuses
-
-
-def test_what_would_go_out_in_the_clear_is_refused(key):
-    assert Stack(parse(["+crypt", f"-key={key}"])).refuses(socket.SOCK_DGRAM)
 
 
 def test_the_flows_of_a_handler_share_a_dict_and_those_of_another_do_not():

@@ -53,11 +53,10 @@ class World:
     def bottom(self, real: socket.socket | None = None) -> tuple[Listener, Any]:
         """A bottom, and what it says to whoever is above."""
         graph = self.graph()
-        kind = (socket.AF_INET, socket.SOCK_STREAM)
         if real is None:
-            bottom = self.network.another(graph, *kind)
+            bottom = self.network.stream(graph, socket.AF_INET)
         else:
-            bottom = self.network.bottom(graph, *kind, real)
+            bottom = self.network.bottom(graph, socket.AF_INET, real)
         bottom.upstream = above = Listener(bottom.ctx, plumb=False)
         return above, bottom
 

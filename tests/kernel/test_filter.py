@@ -75,14 +75,17 @@ STREAM, NONBLOCK, CLOEXEC = socket.SOCK_STREAM, socket.SOCK_NONBLOCK, socket.SOC
         ("socket", (socket.AF_INET + 2**32, STREAM, 0), NOTIFY),  # the kernel looks at 32 bits
         ("socket", (socket.AF_UNIX, STREAM, 0), ALLOW),
         ("socket", (socket.AF_NETLINK, socket.SOCK_RAW, 0), ALLOW),
-        ("socket", (socket.AF_INET, socket.SOCK_DGRAM, 0), ALLOW),
+        ("socket", (socket.AF_INET, socket.SOCK_DGRAM, 0), NOTIFY),
         ("connect", (3, 0x1000, 16), NOTIFY),
         ("accept4", (3, 0, 0, 0), NOTIFY),
         ("sendto", (3, 0x1000, 5, 0, 0, 0), ALLOW),
         ("sendto", (3, 0x1000, 5, 0, 0x1000, 16), NOTIFY),
         ("sendto", (3, 0x1000, 5, MSG_FASTOPEN, 0, 0), NOTIFY),
-        ("sendmsg", (3, 0x1000, 0), ALLOW),
-        ("sendmsg", (3, 0x1000, MSG_FASTOPEN), NOTIFY),
+        ("sendto", (3, 0x1000, 5, socket.MSG_MORE, 0, 0), NOTIFY),
+        ("sendmsg", (3, 0x1000, 0), NOTIFY),
+        ("recvfrom", (3, 0x1000, 5, 0, 0, 0), ALLOW),
+        ("recvfrom", (3, 0x1000, 5, 0, 0x1000, 0x1000), NOTIFY),
+        ("recvmsg", (3, 0x1000, 0), NOTIFY),
         ("read", (3, 0x1000, 5), ALLOW),
         ("write", (1, 0x1000, 5), ALLOW),
         ("close", (3,), ALLOW),
@@ -94,6 +97,21 @@ STREAM, NONBLOCK, CLOEXEC = socket.SOCK_STREAM, socket.SOCK_NONBLOCK, socket.SOC
 )
 def test_what_is_trapped_for_dummy(dummy, call, args, said):
     assert judge(dummy, call, *args) == said
+
+
+@pytest.mark.parametrize(
+    ("call", "args", "said"),
+    [
+        ("socket", (socket.AF_INET, socket.SOCK_DGRAM, 0), ALLOW),
+        ("sendmsg", (3, 0x1000, 0), ALLOW),
+        ("sendmsg", (3, 0x1000, MSG_FASTOPEN), NOTIFY),
+        ("recvfrom", (3, 0x1000, 5, 0, 0x1000, 0x1000), ALLOW),
+        ("recvmsg", (3, 0x1000, 0), ALLOW),
+    ],
+)
+def test_datagrams_are_trapped_only_where_a_handler_serves_them(call, args, said):
+    program = filters.build(table.rules(Stack(parse(["+compress"]))))
+    assert judge(program, call, *args) == said
 
 
 def test_other_ways_into_the_kernel_are_refused(dummy):

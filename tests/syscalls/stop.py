@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 from tesla_trace.kernel.trap import Gone
 
@@ -30,6 +31,10 @@ class FakeStop:
     def write(self, address: int, data: bytes) -> None:
         self._check(address, len(data))
         self.memory[address - BASE : address - BASE + len(data)] = data
+
+    def write_many(self, pieces: Sequence[tuple[int, bytes]]) -> None:
+        for address, data in pieces:
+            self.write(address, data)
 
     def write_two(self, address: int, data: bytes, other: int, more: bytes) -> None:
         self._check(other, len(more))

@@ -33,17 +33,19 @@ def kinds(*words):
 
 def test_what_a_handler_refuses_is_trapped_too():
     assert kinds("+socks=127.0.0.1:1080") >= {socket.SOCK_STREAM, socket.SOCK_DGRAM}
-    assert kinds("+dummy") == {socket.SOCK_STREAM}
+    assert kinds("+dummy") == {socket.SOCK_STREAM, socket.SOCK_DGRAM}
+    assert kinds("+compress") == {socket.SOCK_STREAM}
+
+
+LEVELS = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
 
 
 def test_every_option_is_there_once_and_explained():
     for (level, number), option in options.OPTIONS.items():
-        assert option.note and option.name.startswith(("SO_", "TCP_", "IP_", "IPV6_"))
+        assert option.note and option.name.startswith(("SO_", "TCP_", "UDP_", "IP_", "IPV6_"))
         known = getattr(socket, option.name, number)
         assert known == number, option.name
-        assert level == {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP}.get(
-            option.name.partition("_")[0], level
-        )
+        assert level == LEVELS.get(option.name.partition("_")[0], level)
     names = [option.name for option in options.OPTIONS.values()]
     assert len(names) == len(set(names))
     assert set(options.STORED) <= set(options.OPTIONS)
@@ -68,7 +70,7 @@ class NoSession:
         self.said.append(wrong)
 
 
-@pytest.mark.parametrize("call", sorted(table.CALLS))
+@pytest.mark.parametrize("call", sorted(table.CALLS | table.DATAGRAM_CALLS))
 def test_a_call_fails_closed(call):
     """Whatever goes wrong in us, the call is never let through."""
     session, stop = NoSession(wrong := RuntimeError("a bug")), FakeStop(call, 3)

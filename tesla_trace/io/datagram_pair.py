@@ -1,0 +1,141 @@
+"""The AF_UNIX socketpair that stands in for a program's datagram socket.
+
+Facts, and what they mean for us:
+
+- Of the AF_UNIX types that keep datagrams apart only SOCK_SEQPACKET tells one end that the other
+  has been closed.  In a connected pair the sender's buffer is all that limits what waits.
+- Whoever receives from it learns nothing of a datagram's source: that is the pair.  But a message
+  may carry a descriptor, which recv(2) and read(2) drop, and our own recvmsg(2) gets.  So what a
+  datagram's bytes do not say stands in a memfd that goes with it: its *label*.  The source that
+  a socket met first needs none, and most sockets know only one.
+- A message may be as large as the sender's buffer less 32 bytes: so the program's is made to take
+  what UDP takes, and say EMSGSIZE to more.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import marshal
+import os
+import select
+import socket
+import termios
+from collections import OrderedDict
+from typing import NamedTuple
+
+from tesla_trace.address import Address
+from tesla_trace.io.datagram import Ancillary
+from tesla_trace.io.loop import Loop
+from tesla_trace.io.pair import Pair
+
+PAYLOAD = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
+"""Bytes that a datagram has at the most: 64 KiB less the headers (udp(7), ipv6(7))."""
+
+KEPT = 256
+"""Labels kept open for the next datagram from the same source."""
+
+_FD = array.array("i", [0]).itemsize
+
+
+class Label(NamedTuple):
+    """What a datagram's bytes do not say."""
+
+    origin: Address | None
+    """Where it comes from; None: from nowhere, it only wakes up who waits for an error."""
+    ancillary: Ancillary = ()
+
+
+WAKE = Label(None)
+
+
+class DatagramPair(Pair):
+    """A pair whose messages are datagrams; see `Pair`."""
+
+    TYPE = socket.SOCK_SEQPACKET
+
+    def __init__(self, loop: Loop, domain: int) -> None:
+        super().__init__(loop)
+        assert self.app is not None
+        size = PAYLOAD[socket.AddressFamily(domain)] + 33
+        self.app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size // 2)
+        self._usual: Label | None = None
+        self._labels: OrderedDict[Label, int] = OrderedDict()
+
+    def send(self, data: bytes, label: Label) -> bool:
+        """Put a datagram before the program.
+
+        Returns:
+            False if there is no room now.
+
+        Raises:
+            OSError: it cannot be delivered at all.
+        """
+        if self._usual is None and label != WAKE:
+            self._usual = label
+        try:
+            if label == self._usual:
+                self.master.send(data, socket.MSG_NOSIGNAL)
+            else:
+                rights = array.array("i", [self._label(label)])
+                kind = (socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)
+                self.master.sendmsg([data], [kind], socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        return True
+
+    def receive(self, size: int) -> bytes | None:
+        """What the program sent next; None once it has closed its end, and all is read.
+
+        Raises:
+            BlockingIOError: there is nothing.
+        """
+        if data := self.master.recv(size):
+            return data
+        # Nothing, or an empty datagram?  After a hang-up a datagram is told by its sender's name,
+        # which the end does not have.
+        if not self._hung_up():
+            return data
+        self.master.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        data, ancillary, _, _ = self.master.recvmsg(size, 64)
+        return data if ancillary else None
+
+    def label(self, ancillary: Ancillary) -> Label:
+        """What goes with a message that was received from the program's end by recvmsg(2)."""
+        found = self._usual or WAKE
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for file in array.array("i", data[: len(data) - len(data) % _FD]):
+                    # Nobody but us can have written it, for nobody else has the other end.
+                    found = Label(*marshal.loads(os.pread(file, 64 * 1024, 0)))
+                    os.close(file)
+        return found
+
+    def unread(self) -> bool:
+        """Whether something that we sent has not been received yet."""
+        return any(fcntl.ioctl(self.master, termios.TIOCOUTQ, bytes(4)))
+
+    def close(self) -> None:
+        """Close our end, and the labels."""
+        super().close()
+        while self._labels:
+            os.close(self._labels.popitem()[1])
+
+    def _hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.master, 0)
+        return any(state & select.POLLHUP for _, state in poll.poll(0))
+
+    def _label(self, label: Label) -> int:
+        """A memfd with what the label says."""
+        file = self._labels.get(label)
+        if file is None:
+            file = self._labels[label] = os.memfd_create("label")
+            os.write(file, marshal.dumps(tuple(label)))
+            if len(self._labels) > KEPT:
+                os.close(self._labels.popitem(last=False)[1])
+        return file
+
+
+LABEL_SPACE = socket.CMSG_SPACE(_FD)
+"""Room for a label among what recvmsg(2) is asked for."""

@@ -1,0 +1,241 @@
+"""A datagram socket of the program: its pair, its graph, its peer, and who waits for it.
+
+Facts of Linux (udp(7), net/ipv4/udp.c): a datagram socket is connected at once, again as often as
+its program likes, and no more by connect(2) with AF_UNSPEC.  What went wrong with a datagram is
+the error of the next call, or of SO_ERROR, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket as sockets
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from tesla_trace.address import Address, shown
+from tesla_trace.flow import Context, FlowHandler, reason
+from tesla_trace.io.datagram import Reported
+from tesla_trace.io.datagram_bottom import DatagramBottom
+from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, DatagramPair
+from tesla_trace.io.datagram_top import DatagramTop
+from tesla_trace.io.graph import Graph
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.program_socket import ProgramSocket
+from tesla_trace.syscalls.session import Session
+from tesla_trace.syscalls.words import error
+
+PEEK = sockets.MSG_PEEK | sockets.MSG_DONTWAIT
+
+REPORTS = 64
+"""Entries of the error queue that wait for the program to read them."""
+
+
+class DatagramSocket(ProgramSocket):
+    """One UDP socket of the program.
+
+    Args:
+        real: the kernel's socket that goes to the network.
+    """
+
+    TYPE = sockets.SOCK_DGRAM
+    pair: DatagramPair
+
+    def __init__(self, session: Session, domain: int, real: sockets.socket) -> None:
+        pair = DatagramPair(session.loop, domain)
+        super().__init__(session, domain, sockets.IPPROTO_UDP, pair)
+        self.peer: Address | None = None
+        self.bound = False
+        """Whether bind(2) has chosen the local address."""
+        self.shut_in = self.shut_out = False
+        self.corked = bytearray()
+        """What was sent with MSG_MORE."""
+        self.top: DatagramTop | None = None
+        self.reports: deque[Reported] = deque(maxlen=REPORTS)
+        self.receivers: deque[Callable[[], bool]] = deque()
+        """Calls that wait for a datagram: tried as one arrives, True once they are answered."""
+        self.senders: deque[Callable[[], bool]] = deque()
+        """Calls that wait for room."""
+        self._woken = False
+        self._bottom = self._new_bottom(real)
+
+    def _new_bottom(self, real: sockets.socket) -> DatagramBottom:
+        graph = Graph(self.session.loop, self.session.flow())
+        return self.session.network.datagrams(graph, self.domain, real)
+
+    # ---- control calls ----
+
+    @property
+    def control(self) -> FlowHandler:
+        """Whom to ask: the graph, or before there is one the network's end of it."""
+        return self.top if self.top is not None else self._bottom
+
+    @contextmanager
+    def asked(self) -> Iterator[FlowHandler]:
+        """Whom to ask for options."""
+        yield self.control
+
+    def build(self, stop: Stop) -> DatagramTop:
+        """The graph, built now if it was not; what was set before is said to the handlers again."""
+        if self.top is not None:
+            return self.top
+        bottom = self._bottom
+        graph = bottom.graph
+        self.session.identify(graph.flow, stop)
+        first = [bottom]
+
+        def below(domain: int, type: int) -> FlowHandler:
+            if first and (domain, type) == (self.domain, self.TYPE):
+                return first.pop()
+            return self.session.network.another(graph, domain, type)
+
+        self.pair.discard()  # what was sent when it could go nowhere
+        plumb = self.session.stack.plumber(graph, below, graph.flow)
+        ctx = Context(self.domain, self.TYPE, graph, None, plumb, flow=graph.flow)
+        self.top = DatagramTop(ctx, graph, self.pair, self)
+        bottom.repeat(self.top)
+        return self.top
+
+    def bind(self, stop: Stop, address: Address) -> None:
+        """Choose the local address.
+
+        Raises:
+            OSError: as bind(2).
+        """
+        self.build(stop).bind(address)
+        self.bound = True
+
+    def connect(self, stop: Stop, address: Address) -> None:
+        """Choose the peer.
+
+        Raises:
+            OSError: as connect(2).
+        """
+        top = self.build(stop)
+        top.drain()  # that was to the peer before
+        top.ctx.flow.target = address
+        try:
+            top.connect(address)
+        except OSError as wrong:
+            self._log(wrong)
+            raise
+        except Exception as wrong:
+            raise top.graph.crash(wrong) from wrong
+        self.peer = address
+
+    def dissolve(self, stop: Stop) -> None:
+        """Have no peer any more; without bind(2), no local address either.
+
+        Raises:
+            OSError: as socket(2) or bind(2).
+        """
+        if self.top is None:
+            return
+        before = self._bottom
+        self.top.drain()
+        self.top.abort()
+        self.top, self.peer = None, None
+        self.pair.watch.call(_nothing, _nothing, self.left, _nothing)
+        self._bottom = self._new_bottom(sockets.socket(self.domain, self.TYPE))
+        self._bottom.take_after(before)
+        if self.bound:
+            self.build(stop)
+
+    def send(self, stop: Stop, data: bytes, to: Address | None) -> bool:
+        """Send one datagram.
+
+        Returns:
+            False if there is no room now.
+
+        Raises:
+            OSError: as sendto(2).
+        """
+        top = self.build(stop)
+        if self.peer is not None:
+            top.drain()
+        if not top.may:
+            return False
+        if to is not None:
+            top.ctx.flow.target = to
+        try:
+            if top.closed or not top.write(data, to):
+                raise error(errno.EPIPE)
+        except OSError as wrong:
+            self._log(wrong)
+            raise
+        except Exception as wrong:
+            raise top.graph.crash(wrong) from wrong
+        return True
+
+    def shut(self, read: bool, write: bool) -> None:
+        """End a direction; the pair keeps its own, for its end tells when the program closes."""
+        assert self.top is not None
+        self.top.shutdown(read, write)
+        self.shut_in, self.shut_out = self.shut_in or read, self.shut_out or write
+
+    def _log(self, wrong: OSError) -> None:
+        if why := reason(wrong):
+            flow = self._bottom.ctx.flow
+            target = shown(flow.target) if flow.target else "?"
+            line = f"datagram to {target}: {wrong.strerror}: {why}"
+            self.session.say_once(f"{flow.program}[{flow.pid}]: {line}")
+
+    # ---- what the top tells ----
+
+    def undelivered(self, error: OSError) -> None:
+        """Keep it for the next call, and wake whoever waits for a datagram; see `DatagramOwner`."""
+        if isinstance(error, Reported):
+            self.reports.append(error)
+        self._log(error)
+        self.error = error.errno or errno.EIO
+        if self._woken and self.pair.unread():
+            return self.arrived()
+        self._woken = True
+        if self.top is not None:
+            self.top.wake()
+
+    def woken(self) -> None:
+        """What woke the program has been received."""
+        self._woken = False
+
+    def take_error(self) -> int:
+        """The errno that is to be told; nothing wakes the program for it any more."""
+        if self._woken:
+            with suppress(OSError), self.found() as app:
+                _, ancillary, _, _ = app.recvmsg(1, LABEL_SPACE, PEEK)
+                if self.pair.label(tuple(ancillary)) == WAKE:
+                    app.recv(1, sockets.MSG_DONTWAIT)
+                    self._woken = False
+        return super().take_error()
+
+    def arrived(self) -> None:
+        """Answer who waits for a datagram; see `DatagramOwner`."""
+        _try_all(self.receivers)
+
+    def may_send(self) -> None:
+        """Answer who waits for room; see `DatagramOwner`."""
+        _try_all(self.senders)
+
+    def left(self) -> None:
+        """The program has closed its last descriptor; see `DatagramOwner`."""
+        if self.shut_in and self.shut_out:  # which looks the same as a close
+            self.session.remember(self)
+        else:
+            self.session.forget(self)
+        if self.top is None:
+            self._bottom.close()
+        self.pair.close()
+        self.pair.given()
+
+    def abandon_calls(self) -> None:
+        """Answer none of the calls that wait: who made them is gone."""
+        self.receivers.clear()
+        self.senders.clear()
+
+
+def _try_all(waiting: deque[Callable[[], bool]]) -> None:
+    while waiting and waiting[0]():
+        waiting.popleft()
+
+
+def _nothing() -> None: ...
