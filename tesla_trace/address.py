@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 """`(host, port)`, or `(host, port, flowinfo, scope_id)` for AF_INET6.
@@ -16,6 +17,7 @@ def shown(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@lru_cache(4096)
 def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The IP address that `host` is, a v4-mapped one as IPv4; None if it is a name."""
     try:

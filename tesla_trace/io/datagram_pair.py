@@ -29,7 +29,7 @@ from tesla_trace.io.datagram import Ancillary
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.pair import Pair
 
-PAYLOAD = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
+PAYLOAD: dict[int, int] = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
 """Bytes that a datagram has at the most: 64 KiB less the headers (udp(7), ipv6(7))."""
 
 KEPT = 256
@@ -57,7 +57,7 @@ class DatagramPair(Pair):
     def __init__(self, loop: Loop, domain: int) -> None:
         super().__init__(loop)
         assert self.app is not None
-        size = PAYLOAD[socket.AddressFamily(domain)] + 33
+        size = PAYLOAD[domain] + 33
         self.app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size // 2)
         self._usual: Label | None = None
         self._labels: OrderedDict[Label, int] = OrderedDict()

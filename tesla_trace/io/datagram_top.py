@@ -17,7 +17,7 @@ LARGEST = 64 * 1024
 BATCH = 32
 """Datagrams taken at the most before others have their turn."""
 
-FULL = 256 * 1024
+FULL = 1024 * 1024
 """Bytes that the program has not taken when we ask for a stop; half of it ends the stop."""
 
 

@@ -21,11 +21,12 @@ from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, DatagramPair
 from tesla_trace.io.datagram_top import DatagramTop
 from tesla_trace.io.graph import Graph
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.flags import MSG_DONTWAIT, MSG_PEEK
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.words import error
 
-PEEK = sockets.MSG_PEEK | sockets.MSG_DONTWAIT
+PEEK = MSG_PEEK | MSG_DONTWAIT
 
 REPORTS = 64
 """Entries of the error queue that wait for the program to read them."""
@@ -204,7 +205,7 @@ class DatagramSocket(ProgramSocket):
             with suppress(OSError), self.found() as app:
                 _, ancillary, _, _ = app.recvmsg(1, LABEL_SPACE, PEEK)
                 if self.pair.label(tuple(ancillary)) == WAKE:
-                    app.recv(1, sockets.MSG_DONTWAIT)
+                    app.recv(1, MSG_DONTWAIT)
                     self._woken = False
         return super().take_error()
 

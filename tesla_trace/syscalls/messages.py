@@ -16,14 +16,13 @@ import socket as sockets
 
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls import connect
+from tesla_trace.syscalls.flags import MSG_DONTWAIT, MSG_FASTOPEN, MSG_NOSIGNAL
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.layout import layout_of
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.vectors import Piece, gather, read_message
 from tesla_trace.syscalls.words import error, read_sockaddr, signed
-
-MSG_FASTOPEN = 0x20000000
 
 MOST = 256 * 1024
 """Bytes taken from the program by one call; it is told how many, and sends the rest again."""
@@ -95,7 +94,7 @@ class _Sending:
         if self._try():
             return
         with self._socket.borrowed(self._stop, signed(self._stop.args[0])) as app:
-            if self._flags & sockets.MSG_DONTWAIT or not os.get_blocking(app.fileno()):
+            if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
                 return self._stop.fail(errno.EAGAIN)
             limit = time_limit(app, sockets.SO_SNDTIMEO)
         self._session.held.hold(Waiting(self._stop, limit, errno.EAGAIN, retry=self._try))
@@ -103,7 +102,7 @@ class _Sending:
     def _try(self) -> bool:
         try:
             with self._socket.borrowed(self._stop, signed(self._stop.args[0])) as app:
-                flags = self._flags | sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL
+                flags = self._flags | MSG_DONTWAIT | MSG_NOSIGNAL
                 self._stop.reply(app.send(self._data, flags))
         except BlockingIOError:
             return False
@@ -115,6 +114,6 @@ class _Sending:
 
 
 def _broken_pipe(stop: Stop, flags: int) -> None:
-    if not flags & sockets.MSG_NOSIGNAL:
+    if not flags & MSG_NOSIGNAL:
         with contextlib.suppress(OSError):
             os.kill(stop.thread, signal.SIGPIPE)

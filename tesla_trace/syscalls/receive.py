@@ -16,15 +16,19 @@ from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, Label
 from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.datagram import DatagramSocket
+from tesla_trace.syscalls.flags import (
+    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITFORONE,
+)
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.layout import layout_of
 from tesla_trace.syscalls.send import VLEN_MAX
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.vectors import Message, pack_control, read_message, scatter
 from tesla_trace.syscalls.words import error, pack_int, read_int, signed
-
-MSG_WAITFORONE = 0x10000
-"""recvmmsg(2): wait for the first datagram, and no longer."""
 
 _buffer = bytearray(64 * 1024)
 _view = memoryview(_buffer)
@@ -89,7 +93,7 @@ class _Receiving:
         if self._try():
             return
         with self._socket.borrowed(self._stop, signed(self._stop.args[0])) as app:
-            if self._flags & sockets.MSG_DONTWAIT or not os.get_blocking(app.fileno()):
+            if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
                 return self._end(errno.EAGAIN)
             limit = limit or time_limit(app, sockets.SO_RCVTIMEO)
 
@@ -134,7 +138,7 @@ class _Receiving:
                         return True
                     self._done += 1
         except BlockingIOError:
-            if not self._done or not self._flags & (MSG_WAITFORONE | sockets.MSG_DONTWAIT):
+            if not self._done or not self._flags & (MSG_WAITFORONE | MSG_DONTWAIT):
                 return False
         except OSError as wrong:
             self._end(wrong.errno or errno.EIO)
@@ -149,10 +153,10 @@ class _Receiving:
         data, label, flags = self._next(app)
         room = message.size
         if len(data) > room:
-            flags |= sockets.MSG_TRUNC
+            flags |= MSG_TRUNC
         writes = list(scatter(message.pieces, data[:room]))
         writes += self._told(message, label, flags)
-        size = len(data) if self._flags & sockets.MSG_TRUNC else min(len(data), room)
+        size = len(data) if self._flags & MSG_TRUNC else min(len(data), room)
         if self._several:
             writes.append((at + self._layout.length, pack_int(size)))
         self._stop.write_many(writes)
@@ -179,14 +183,14 @@ class _Receiving:
     def _next(self, app: sockets.socket) -> tuple[bytes, Label, int]:
         """The next datagram, its label, and flags to tell."""
         socket = self._socket
-        if self._flags & sockets.MSG_ERRQUEUE:
+        if self._flags & MSG_ERRQUEUE:
             if not socket.reports:
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             report = socket.reports.popleft()
-            return report.data, Label(report.to, report.ancillary), sockets.MSG_ERRQUEUE
+            return report.data, Label(report.to, report.ancillary), MSG_ERRQUEUE
         if socket.error:
             raise error(socket.take_error())
-        flags = self._flags & sockets.MSG_PEEK | sockets.MSG_DONTWAIT
+        flags = self._flags & MSG_PEEK | MSG_DONTWAIT
         while True:
             size, ancillary, _, _ = app.recvmsg_into([_buffer], LABEL_SPACE, flags)
             label = socket.pair.label(tuple(ancillary))
@@ -196,5 +200,5 @@ class _Receiving:
                 return bytes(_view[:size]), label, 0
             # It has only woken the program, for an error that has been told by now.
             socket.woken()
-            if self._flags & sockets.MSG_PEEK:
-                app.recv(1, sockets.MSG_DONTWAIT)
+            if self._flags & MSG_PEEK:
+                app.recv(1, MSG_DONTWAIT)

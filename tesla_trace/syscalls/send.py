@@ -14,6 +14,7 @@ from tesla_trace.io.datagram_pair import PAYLOAD
 from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.datagram import DatagramSocket
+from tesla_trace.syscalls.flags import MSG_DONTWAIT, MSG_MORE, MSG_OOB
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.layout import layout_of
 from tesla_trace.syscalls.session import Session
@@ -95,7 +96,7 @@ class _Sending:
             return
         fd = signed(self._stop.args[0])
         with self._socket.borrowed(self._stop, fd) as app:
-            if self._flags & sockets.MSG_DONTWAIT or not os.get_blocking(app.fileno()):
+            if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
                 raise error(errno.EAGAIN)
             limit = time_limit(app, sockets.SO_SNDTIMEO)
 
@@ -126,7 +127,7 @@ class _Sending:
         socket, stop = self._socket, self._stop
         if message.size > 0xFFFF:
             raise error(errno.EMSGSIZE)
-        if self._flags & sockets.MSG_OOB:
+        if self._flags & MSG_OOB:
             raise error(errno.EOPNOTSUPP)
         to = None
         if message.name and message.name_size:
@@ -137,14 +138,14 @@ class _Sending:
             raise error(socket.take_error())
         ancillary = read_control(stop, self._layout, message)
         data = gather(stop, message.pieces, 0xFFFF)
-        if self._flags & sockets.MSG_MORE:
+        if self._flags & MSG_MORE:
             socket.corked += data
             return (lambda: True), len(data)
         size = len(data)
         if socket.corked:
             data = bytes(socket.corked) + data
             socket.corked.clear()
-        if len(data) > PAYLOAD[sockets.AddressFamily(socket.domain)]:
+        if len(data) > PAYLOAD[socket.domain]:
             raise error(errno.EMSGSIZE)
         pieces = [data]
         for level, kind, value in ancillary:

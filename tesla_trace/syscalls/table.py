@@ -21,6 +21,7 @@ from tesla_trace.syscalls import (
     send,
 )
 from tesla_trace.syscalls.datagram import DatagramSocket
+from tesla_trace.syscalls.flags import MSG_ERRQUEUE, MSG_FASTOPEN, MSG_MORE
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
 from tesla_trace.syscalls.words import signed
@@ -33,8 +34,7 @@ DOMAINS = (sockets.AF_INET, sockets.AF_INET6)
 TYPES = (sockets.SOCK_STREAM, sockets.SOCK_DGRAM, sockets.SOCK_RAW)
 
 _REGISTER = 0xFFFFFFFF
-MSG_MORE, MSG_ERRQUEUE = int(sockets.MSG_MORE), int(sockets.MSG_ERRQUEUE)
-_FASTOPEN = (Masked(2, messages.MSG_FASTOPEN, messages.MSG_FASTOPEN),)
+_FASTOPEN = (Masked(2, MSG_FASTOPEN, MSG_FASTOPEN),)
 
 CALLS: dict[str, tuple[Doing, Conditions]] = {
     "connect": (connect.connect, ((),)),
@@ -49,10 +49,10 @@ CALLS: dict[str, tuple[Doing, Conditions]] = {
     "setsockopt": (options.setsockopt, ((),)),
     "sendto": (
         messages.sendto,
-        ((NonZero(4),), (Masked(3, messages.MSG_FASTOPEN, messages.MSG_FASTOPEN),)),
+        ((NonZero(4),), (Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),)),
     ),
     "sendmsg": (messages.sendmsg, (_FASTOPEN,)),
-    "sendmmsg": (messages.sendmmsg, ((Masked(3, messages.MSG_FASTOPEN, messages.MSG_FASTOPEN),),)),
+    "sendmmsg": (messages.sendmmsg, ((Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),),)),
 }
 """What does each call on a stream, and the conditions: one must hold for it to be trapped."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import socket as sockets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tesla_trace.io.datagram import Ancillary
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.flags import MSG_CTRUNC
 from tesla_trace.syscalls.layout import Layout
 from tesla_trace.syscalls.words import error
 
@@ -105,13 +105,13 @@ def pack_control(layout: Layout, ancillary: Ancillary, room: int) -> tuple[bytes
     packed, head = b"", layout.cmsghdr.size
     for level, kind, data in ancillary:
         if room - len(packed) < head:
-            return packed, sockets.MSG_CTRUNC
+            return packed, MSG_CTRUNC
         size = head + len(data)
         if cut := size > room - len(packed):
             size = room - len(packed)
         packed += layout.cmsghdr.pack(size, level, kind) + data[: size - head]
         if cut:
-            return packed, sockets.MSG_CTRUNC
+            return packed, MSG_CTRUNC
         packed += bytes(min(_aligned(size, layout) - size, room - len(packed)))
     return packed, 0
 
