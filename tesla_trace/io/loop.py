@@ -182,13 +182,13 @@ class Loop:
     def serve_exceptions(self) -> None:
         """Tell of what has hung up by now, and of urgent bytes."""
         for fd, state in self.exceptions.poll(0):
-            if state & select.EPOLLPRI and (watch := self.expecting.get(fd)):
-                watch.urgent()
-            if state & _OVER and (watch := self.expecting.get(fd)):
-                try:
+            try:
+                if state & select.EPOLLPRI and (watch := self.expecting.get(fd)):
+                    watch.urgent()
+                if state & _OVER and (watch := self.expecting.get(fd)):
                     watch.hung_up()
-                except Exception as wrong:
-                    self.failed(wrong)
+            except Exception as wrong:
+                self.failed(wrong)
 
     # ---- running ----
 
