@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-quick peers
+.PHONY: demo test check fix bench bench-quick soak peers
 
 demo: .venv/made
 	$(BIN)/python -m demo
@@ -24,6 +24,9 @@ bench: .venv/made-bench peers
 
 bench-quick: .venv/made-bench peers
 	$(BIN)/python -m bench --quick
+
+soak: .venv/made peers
+	HOSTILE_EXAMPLES=5000 $(BIN)/python -m pytest tests/e2e/test_hostile.py
 
 peers:
 	scripts/install-peers

@@ -9,7 +9,9 @@ import pytest
 from tests.e2e.conftest import BUILDS, FIXTURES
 from tests.e2e.process import ROOT, run, start, under
 
-ALONE = [each.stem for each in FIXTURES if each.stem not in ("get", "late", "uring")]
+ALONE = [
+    each.stem for each in FIXTURES if each.stem not in ("flip", "get", "hostile", "late", "uring")
+]
 each_build = pytest.mark.parametrize("build", BUILDS)
 
 
