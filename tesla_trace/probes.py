@@ -132,6 +132,7 @@ def _wakes_fast() -> None:
 
 
 def _injects() -> None:
+    from tesla_trace.kernel.filter import Rule, numbers
     from tesla_trace.kernel.notify import NotifyTrap
 
     heard, say = os.pipe()
@@ -141,7 +142,7 @@ def _injects() -> None:
         os.write(given, b"through the descriptor that the call gave")
 
     with _trapping("getpriority", call) as listener:
-        trap = NotifyTrap(listener, {number_of("getpriority"): "getpriority"})
+        trap = NotifyTrap(listener, numbers([Rule("getpriority")]))
         select.select([trap], [], [])
         stop = trap.next()
         if stop is None:

@@ -4,16 +4,23 @@ Facts about filters: they see the registers and nothing that a register points a
 and type of socket(2) can be tested, and whether a pointer is NULL, but not an address.  For each
 call that a filter lets through whatever its arguments, the kernel remembers so: a longer filter
 costs nothing more for the calls that it does not name.
+
+What it means for socketcall(2), of which the arguments are behind a pointer: every sub-call that
+any rule is for is trapped, and whether the rule's conditions hold is looked at afterwards.
+libseccomp itself adds, to a rule for a call on sockets, one for the sub-call, with the conditions
+on registers that mean something else there; what is trapped by that is trapped without it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyseccomp
+
+from tesla_trace.kernel.arches import MULTIPLEXER, Arch, arches
 
 ACT_BADARCH = 2
 """libseccomp's SCMP_FLTATR_ACT_BADARCH, to which pyseccomp gives no name."""
@@ -27,12 +34,20 @@ class Masked:
     mask: int
     value: int
 
+    def holds(self, args: Sequence[int]) -> bool:
+        """What the filter looks at, for arguments that it cannot see."""
+        return args[self.arg] & self.mask == self.value
+
 
 @dataclass(frozen=True)
 class NonZero:
     """A register that is not 0: a pointer that is given."""
 
     arg: int
+
+    def holds(self, args: Sequence[int]) -> bool:
+        """What the filter looks at, for arguments that it cannot see."""
+        return args[self.arg] != 0
 
 
 Condition = Masked | NonZero
@@ -45,30 +60,61 @@ class Rule:
     call: str
     conditions: tuple[Condition, ...] = ()
 
+    def holds(self, args: Sequence[int]) -> bool:
+        """Whether all of the conditions do, for the arguments of such a call."""
+        return all(condition.holds(args) for condition in self.conditions)
+
 
 REFUSED = ("io_uring_setup",)
 """Calls that reach the network without any other: they get ENOSYS, and programs do without."""
 
 
-def numbers(rules: Iterable[Rule]) -> dict[int, str]:
-    """The name of each trapped call's number on this machine."""
-    arch = pyseccomp.system_arch()
-    return {pyseccomp.resolve_syscall(arch, rule.call): rule.call for rule in rules}
+def numbers(rules: Iterable[Rule]) -> dict[int, dict[int, str]]:
+    """By the audit architecture: the name of each trapped call's number."""
+    calls = {rule.call for rule in rules}
+    return {arch.audit: dict(_numbered(arch, calls)) for arch in arches()}
 
 
-def build(rules: Iterable[Rule]) -> bytes:
-    """The BPF program: the rules' calls notify us, other architectures' calls get ENOSYS."""
+def _numbered(arch: Arch, calls: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for call in (*calls, MULTIPLEXER) if arch.subcalls else calls:
+        if (number := arch.number(call)) is not None:
+            yield number, call
+
+
+def build(rules: Iterable[Rule], on: Iterable[Arch] | None = None) -> bytes:
+    """The BPF program: the rules' calls notify us, those by other ways get ENOSYS.
+
+    Args:
+        on: for another machine than this.
+    """
+    rules = list(rules)
+    first, *others = (_part(arch, rules) for arch in on or arches())
+    for part in others:
+        first.merge(part)
+    with open(os.memfd_create("filter"), "w+b") as file:
+        first.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+def _part(arch: Arch, rules: list[Rule]) -> pyseccomp.SyscallFilter:
     program = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     program.set_attr(ACT_BADARCH, pyseccomp.ERRNO(errno.ENOSYS))
+    if not program.exist_arch(arch.audit):
+        program.add_arch(arch.audit)
+        program.remove_arch(pyseccomp.Arch.NATIVE)
     for call in REFUSED:
         program.add_rule(pyseccomp.ERRNO(errno.ENOSYS), call)
     for rule in rules:
-        args = map(_compared, rule.conditions)
-        program.add_rule(pyseccomp.NOTIFY, rule.call, *args)
-    with open(os.memfd_create("filter"), "w+b") as file:
-        program.export_bpf(file)
-        file.seek(0)
-        return file.read()
+        if arch.number(rule.call) is not None:
+            args = map(_compared, rule.conditions)
+            program.add_rule(pyseccomp.NOTIFY, rule.call, *args)
+    calls = {rule.call for rule in rules}
+    for number, (call, _) in arch.subcalls.items():
+        if call in calls:
+            which = pyseccomp.Arg(0, pyseccomp.EQ, number)
+            program.add_rule(pyseccomp.NOTIFY, MULTIPLEXER, which)
+    return program
 
 
 def _compared(condition: Condition) -> pyseccomp.Arg:

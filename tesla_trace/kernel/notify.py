@@ -17,6 +17,8 @@ Facts about notification, and what they mean for us:
   With none pending *for that thread* the program would see errno 512.
 - The number in a notification is a thread's, and what is read through it is only known to be the
   caller's if the notification is still valid afterwards.
+- The registers of a 32-bit call are shown as they are in the 64-bit machine; the kernel looks at
+  their lower halves.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ import os
 import re
 import select
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tesla_trace.kernel import memory, pending, proc
+from tesla_trace.kernel.arches import MULTIPLEXER, arches
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
 
@@ -69,7 +72,7 @@ _ioctl = fcntl.ioctl
 class NotifyStop:
     """A call that waits for its answer; see `trap.Stop`."""
 
-    __slots__ = ("args", "call", "id", "thread", "word", "_listener", "_threads")
+    __slots__ = ("args", "call", "copied", "id", "thread", "word", "_listener", "_threads")
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class NotifyStop:
         thread: int,
         call: str,
         args: tuple[int, ...],
+        word: int,
     ) -> None:
         self._listener = listener
         self._threads = threads
@@ -86,7 +90,20 @@ class NotifyStop:
         self.thread = thread
         self.call = call
         self.args = args
-        self.word = 8
+        self.word = word
+        self.copied = False
+
+    def unfold(self, subcalls: Mapping[int, tuple[str, int]]) -> None:
+        """Be the call that a socketcall(2) stands for, with its arguments as they are now.
+
+        Raises:
+            OSError, Gone: as `read` does.
+        """
+        which, address = self.args[:2]
+        self.call, count = subcalls[which]
+        words = struct.unpack(f"={count}I", self.read(address, 4 * count))
+        self.args = words + (0,) * (6 - count)
+        self.copied = True
 
     def process(self) -> int:
         try:
@@ -191,12 +208,15 @@ class NotifyTrap:
     """The calls that a filter sends to `listener`, which is ours from now on.
 
     Args:
-        calls: the name of each call's number.
+        calls: by the audit architecture, the name of each call's number.
     """
 
-    def __init__(self, listener: int, calls: dict[int, str]) -> None:
+    def __init__(self, listener: int, calls: dict[int, dict[int, str]]) -> None:
         self._listener = listener
         self._calls = calls
+        self._arches = {arch.audit: arch for arch in arches()}
+        self._wide = next((each.audit for each in self._arches.values() if each.word == 8), -1)
+        self._wide_calls = calls.get(self._wide, {})
         self._threads = Threads()
         self._ready = select.poll()
         self._ready.register(listener, select.POLLIN)
@@ -218,8 +238,26 @@ class NotifyTrap:
             return None
         assert isinstance(told, bytes)
         words = NOTIFICATION.unpack(told)  # id, thread, flags, number, arch, ip, args
-        call = self._calls[words[3]]
-        return NotifyStop(self._listener, self._threads, told[:8], words[1], call, words[6:])
+        if words[4] != self._wide:
+            return self._narrow(told[:8], words)
+        call = self._wide_calls[words[3]]
+        return NotifyStop(self._listener, self._threads, told[:8], words[1], call, words[6:], 8)
+
+    def _narrow(self, id: bytes, words: tuple[int, ...]) -> NotifyStop | None:
+        """A call of a 32-bit program, or one that another makes as such a program does."""
+        arch = self._arches[words[4]]
+        call = self._calls[arch.audit][words[3]]
+        args = tuple(word & 0xFFFFFFFF for word in words[6:])
+        stop = NotifyStop(self._listener, self._threads, id, words[1], call, args, arch.word)
+        if call == MULTIPLEXER:
+            try:
+                stop.unfold(arch.subcalls)
+            except Gone:
+                return None
+            except OSError as wrong:  # EPERM: as every call of a process that is not dumpable
+                stop.fail(errno.EACCES if wrong.errno == errno.EPERM else wrong.errno or errno.EIO)
+                return None
+        return stop
 
     def close(self) -> None:
         os.close(self._listener)

@@ -49,6 +49,20 @@ def network(thread: int) -> str:
         return ""
 
 
+def rights_are_ours(thread: int) -> bool:
+    """Whether the thread may do what we may: the same users, groups and capabilities."""
+    try:
+        return _rights(thread) == _rights(os.getpid())
+    except (OSError, KeyError):
+        return False
+
+
+def _rights(thread: int) -> list[str]:
+    found = status(thread)
+    user = os.readlink(f"/proc/{thread}/ns/user")
+    return [user, *(found[each] for each in ("Uid", "Gid", "Groups", "CapEff"))]
+
+
 def threads(process: int) -> list[int]:
     """The threads of a process; none if it is gone."""
     try:

@@ -18,9 +18,14 @@ class Stop(Protocol):
     call: str
     """The name of the system call."""
     args: tuple[int, ...]
-    """The six registers, as unsigned 64-bit numbers."""
+    """The six arguments, as unsigned numbers as wide as the registers."""
     word: int
-    """The bytes of a pointer in this program: 8, or 4 of a 32-bit one."""
+    """The bytes of a pointer in this call: 8, or 4 in one as 32-bit programs make it."""
+    copied: bool
+    """Whether `args` were read from the program's memory, as those of socketcall(2) on i386.
+
+    They were only looked at here, so what the filter tests of registers may not hold for them.
+    """
 
     def process(self) -> int:
         """The number of the process that the thread belongs to; the thread's if it is gone."""
@@ -92,7 +97,9 @@ class Stop(Protocol):
         """The kernel does the call as if nobody had looked.
 
         Only for calls that may be done on whatever the program makes of its descriptors and memory
-        from now on.
+        from now on.  Where `copied`, that is all of the arguments: the kernel reads them again, and
+        they may have changed.  On a descriptor that is no danger, for another thread can as well
+        make the descriptor mean something else; but a socket(2) would make whatever it wants.
         """
 
     def restart(self) -> None:

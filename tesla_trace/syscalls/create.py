@@ -6,6 +6,7 @@ import errno
 import socket as sockets
 
 from tesla_trace.kernel.trap import Gone, Stop
+from tesla_trace.syscalls import unserved
 from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
@@ -33,7 +34,7 @@ def socket(session: Session, stop: Stop) -> None:
         )
         raise error(errno.EPROTONOSUPPORT)
     if not session.stack.serves(kind) or not session.same_network(stop):
-        return stop.proceed()
+        return unserved.leave(session, stop)
     if kind == sockets.SOCK_DGRAM:
         return _datagram(session, stop, domain, protocol, flags)
     real = sockets.socket(domain, kind, protocol)
@@ -49,7 +50,7 @@ def _datagram(session: Session, stop: Stop, domain: int, protocol: int, flags: i
         if session.stack.exclusive:
             session.say_once(f"socket(2) of protocol {protocol}: it would bypass a handler")
             raise error(errno.EPROTONOSUPPORT)
-        return stop.proceed()
+        return unserved.leave(session, stop)
     real = sockets.socket(domain, sockets.SOCK_DGRAM, protocol)
     _give(stop, DatagramSocket(session, domain, real), flags)
 

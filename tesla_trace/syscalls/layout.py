@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 
 from tesla_trace.kernel.trap import Stop
@@ -54,10 +54,28 @@ LAYOUTS = {
         results=40,
         result=Struct("=Qi"),
     ),
+    4: Layout(
+        msghdr=Struct("=IIIIIIi"),
+        mmsghdr=32,
+        length=28,
+        iovec=Struct("=II"),
+        align=4,
+        cmsghdr=Struct("=Iii"),
+        timespec=Struct("=ii"),
+        name_size=4,
+        results=20,
+        result=Struct("=Ii"),
+    ),
 }
 """By the bytes of a pointer."""
+
+TIME64 = "_time64"
+"""How the calls of 32-bit programs end that count seconds in 64 bits."""
+
+LATE = replace(LAYOUTS[4], timespec=Struct("=qq"))
+"""The layout of such a call."""
 
 
 def layout_of(stop: Stop) -> Layout:
     """The structures as the program that makes the call has them."""
-    return LAYOUTS[stop.word]
+    return LATE if stop.call.endswith(TIME64) else LAYOUTS[stop.word]

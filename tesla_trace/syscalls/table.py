@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket as sockets
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from tesla_trace.flow import Stack
 from tesla_trace.kernel.filter import Condition, Masked, NonZero, Rule
@@ -19,6 +20,7 @@ from tesla_trace.syscalls import (
     options,
     receive,
     send,
+    unserved,
 )
 from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.flags import MSG_ERRQUEUE, MSG_FASTOPEN, MSG_MORE
@@ -74,6 +76,7 @@ DATAGRAM_CALLS: dict[str, tuple[DatagramDoing, Conditions]] = {
     "recvfrom": (receive.recvfrom, ((NonZero(4),), (Masked(3, MSG_ERRQUEUE, MSG_ERRQUEUE),))),
     "recvmsg": (receive.recvmsg, ((),)),
     "recvmmsg": (receive.recvmmsg, ((),)),
+    "recvmmsg_time64": (receive.recvmmsg, ((),)),
 }
 """The same on datagram sockets, and what is trapped besides where a handler serves those."""
 
@@ -97,9 +100,24 @@ def _sockets(stack: Stack) -> Iterator[Rule]:
                 yield Rule("socket", (Masked(0, _REGISTER, domain), Masked(1, create.KIND, type)))
 
 
+@cache
+def _rules_by_call(stack: Stack) -> dict[str, list[Rule]]:
+    found: dict[str, list[Rule]] = {}
+    for rule in rules(stack):
+        found.setdefault(rule.call, []).append(rule)
+    return found
+
+
+def _is_for_us(stack: Stack, stop: Stop) -> bool:
+    """Whether a rule is for the call: what the filter looked at, unless it could not."""
+    return any(rule.holds(stop.args) for rule in _rules_by_call(stack)[stop.call])
+
+
 def serve(session: Session, stop: Stop) -> None:
     """Do one trapped call, or leave it waiting."""
     try:
+        if stop.copied and not _is_for_us(session.stack, stop):
+            return unserved.leave(session, stop)
         if stop.call == "socket":
             return create.socket(session, stop)
         socket = session.socket(stop, signed(stop.args[0]))
