@@ -19,7 +19,7 @@ MULTIPLEXER = "socketcall"
 """The call that stands for others: its first argument says for which."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arch:
     """One set of system calls."""
 

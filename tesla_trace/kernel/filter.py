@@ -69,10 +69,14 @@ REFUSED = ("io_uring_setup",)
 """Calls that reach the network without any other: they get ENOSYS, and programs do without."""
 
 
-def numbers(rules: Iterable[Rule]) -> dict[int, dict[int, str]]:
-    """By the audit architecture: the name of each trapped call's number."""
+def numbers(rules: Iterable[Rule], on: Iterable[Arch] | None = None) -> dict[int, dict[int, str]]:
+    """By the audit architecture: the name of each trapped call's number.
+
+    Args:
+        on: for another machine than this.
+    """
     calls = {rule.call for rule in rules}
-    return {arch.audit: dict(_numbered(arch, calls)) for arch in arches()}
+    return {arch.audit: dict(_numbered(arch, calls)) for arch in on or arches()}
 
 
 def _numbered(arch: Arch, calls: Iterable[str]) -> Iterator[tuple[int, str]]:

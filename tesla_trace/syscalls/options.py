@@ -73,6 +73,13 @@ OTHER = Option("", Whose.REAL, "")
 STORED = {(SOCKET, 13): struct.pack("ii", 0, 0), (TCP, 30): pack_int(0)}
 """Options that are only kept, with what they are at first."""
 
+GROUPS = frozenset(
+    (level, option)
+    for level in (sockets.IPPROTO_IP, sockets.IPPROTO_IPV6)
+    for option in range(42, 49)
+)
+"""MCAST_JOIN_GROUP to MCAST_MSFILTER: an int, and then addresses, which are aligned to a word."""
+
 
 def getsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     """Answer from where the option is kept."""
@@ -111,6 +118,8 @@ def setsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     if whose is Whose.REFUSED:
         raise error(errno.ENOPROTOOPT)
     value = stop.read(stop.args[3], min(size, LONGEST)) if size else b""
+    if stop.word == 4 and (level, option) in GROUPS:
+        value = value[:4] + bytes(4) + value[4:]
     if (level, option) in STORED:
         least = len(STORED[level, option])
         if len(value) < least:

@@ -6,7 +6,7 @@ could have made AF_INET of the AF_UNIX that we saw, and had a socket past all ha
 socket is made by us, of the arguments that we saw.
 
 It must not be one that the program has no right to.  The kernel asks for rights when the socket is
-made, and has ours to look at; so what takes any is only made for who has the same.
+made, and has ours to look at; so what takes any is only given to who has the same.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def leave(session: Session, stop: Stop) -> None:
     """Have done what the kernel would have done, had the call not been trapped.
 
     Raises:
-        OSError: as socket(2); EACCES, the caller has other rights than we have.
+        OSError: as socket(2); EPERM, the caller has other rights than we have.
     """
     if stop.call != "socket" or not stop.copied or not session.same_network(stop):
         return stop.proceed()
     domain, type, protocol = (signed(arg) for arg in stop.args[:3])
-    if not _is_free(domain, type, protocol) and not proc.rights_are_ours(stop.thread):
-        session.say_once(f"socket(2) of domain {domain}: refused, for our rights are not its own")
-        raise error(errno.EACCES)
     made = check(libc.socket(domain, type | sockets.SOCK_CLOEXEC, protocol))
     try:
+        if not _is_free(domain, type, protocol) and not proc.rights_are_ours(stop.thread):
+            session.say_once(f"socket(2) of domain {domain}: refused, for it takes our rights")
+            raise error(errno.EPERM)
         stop.reply(stop.inject(made, cloexec=bool(type & sockets.SOCK_CLOEXEC)))
     finally:
         os.close(made)

@@ -1,5 +1,6 @@
-import shutil
+import functools
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,8 +15,24 @@ BUILDS = {
     "glibc": ["gcc"],
     "glibc-static": ["gcc", "-static"],
     "musl-static": ["musl-gcc", "-static"],
+    "i386": ["gcc", "-m32", "-static"],
 }
 FLAGS = ["-O1", "-Wall", "-Wextra", "-Werror", "-pthread"]
+
+
+@functools.cache
+def builds(build: str) -> bool:
+    """Whether this machine can build programs this way, and run them."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = f"{folder}/program"
+        command = [*BUILDS[build], "-xc", "-", "-o", program]
+        source = b"#include <sys/socket.h>\nint main(void) { return 0; }\n"
+        try:
+            subprocess.run(command, input=source, check=True, capture_output=True, timeout=LIMIT)
+            subprocess.run([program], check=True, timeout=LIMIT)
+        except (OSError, subprocess.CalledProcessError):
+            return False
+    return True
 
 
 @dataclass
@@ -26,8 +43,8 @@ class Built:
     folder: object
 
     def path(self, name: str, build: str) -> str:
-        if shutil.which(BUILDS[build][0]) is None:
-            pytest.skip(f"needs {BUILDS[build][0]}")
+        if not builds(build):
+            pytest.skip(f"needs {' '.join(BUILDS[build])}")
         if (name, build) in self.failed:
             pytest.fail(self.failed[name, build])
         return f"{self.folder}/{name}.{build}"
@@ -45,9 +62,8 @@ def built(tmp_path_factory):
             made.failed[source.stem, build] = done.stderr
 
     with ThreadPoolExecutor(2) as pool:
-        for build, command in BUILDS.items():
-            if shutil.which(command[0]) is not None:
-                list(pool.map(lambda source, build=build: compile(source, build), FIXTURES))
+        for build in filter(builds, BUILDS):
+            list(pool.map(lambda source, build=build: compile(source, build), FIXTURES))
     return made
 
 

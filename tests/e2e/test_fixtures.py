@@ -1,6 +1,7 @@
 """Each fixture program, built in each way, does the same under us as it does natively."""
 
 import functools
+import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,9 +10,8 @@ import pytest
 from tests.e2e.conftest import BUILDS, FIXTURES
 from tests.e2e.process import ROOT, run, start, under
 
-ALONE = [
-    each.stem for each in FIXTURES if each.stem not in ("flip", "get", "hostile", "late", "uring")
-]
+OTHERWISE = ("compat", "flip", "get", "hostile", "late", "racing", "uring", "x32")
+ALONE = [each.stem for each in FIXTURES if each.stem not in OTHERWISE]
 each_build = pytest.mark.parametrize("build", BUILDS)
 
 
@@ -49,3 +49,30 @@ def test_connect_that_takes_a_while(built, build, tmp_path):
 def test_no_way_past_us_through_io_uring(built, build):
     ran = under(["+dummy"], built.path("uring", build))
     assert ran.out == "syscall(425, 8, parameters) = ENOSYS\n"
+
+
+@each_build
+def test_no_way_past_us_by_x32_numbers(built, build):
+    ran = under(["+dummy"], built.path("x32", build))
+    assert ran.out == "syscall(0x40000000 + SYS_socket, AF_INET, SOCK_STREAM, 0) = ENOSYS\n"
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "i686"), reason="needs x86")
+@each_build
+def test_the_calls_of_32_bit_programs(built, build):
+    """Made by 64-bit ones, too."""
+    program = built.path("compat", build)
+    check(run(program), under(["+log", "+dummy"], program), "compat")
+
+
+def test_arguments_that_change_while_we_look(built):
+    """Natively the race can be won; it must not bring a socket past a handler."""
+    program = built.path("racing", "i386")
+    assert run(program).out == "AF_INET: some, past us: some\n"
+    assert under(["+dummy"], program).out == "AF_INET: some, past us: none\n"
+
+
+@pytest.mark.parametrize("builds", [("glibc", "i386"), ("i386", "glibc")])
+def test_a_program_that_executes_one_of_another_width(built, builds):
+    program, other = (built.path("inherit", build) for build in builds)
+    check(run(program, other), under(["+log", "+dummy"], program, other), "inherit")

@@ -7,9 +7,10 @@ import socket
 import pytest
 
 from tesla_trace.flow import Stack, parse
+from tesla_trace.kernel import arches
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.trap import Gone
-from tesla_trace.syscalls import options, table
+from tesla_trace.syscalls import layout, options, table
 from tests.syscalls.stop import FakeStop
 
 
@@ -25,6 +26,15 @@ def test_every_rule_can_be_built():
 @pytest.mark.parametrize("call", ["read", "write", "close", "poll", "epoll_ctl", "fork", "execve"])
 def test_what_is_never_trapped(call):
     assert call not in {rule.call for rule in rules("+socks=127.0.0.1:1080", "+dummy")}
+
+
+@pytest.mark.parametrize("words", [["+dummy"], ["+socks=127.0.0.1:1080", "+log"]])
+def test_a_call_is_trapped_by_the_name_of_its_64_bit_time_too(words):
+    all_rules = rules(*words)
+    for rule in all_rules:
+        other = rule.call + layout.TIME64
+        if arches.I386.number(other) is not None:
+            assert filters.Rule(other, rule.conditions) in all_rules
 
 
 def kinds(*words):
