@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from struct import Struct
+from socket import SOL_SOCKET
+from struct import Struct, calcsize
 
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.words import signed
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,20 @@ class Layout:
         yield at + self.name_size, name.to_bytes(4, sys.byteorder)
         yield at + self.results, self.result.pack(control, flags)
 
+    def control(self, level: int, kind: int, data: bytes) -> bytes:
+        """What a control message that we received says to the program: old times are in words."""
+        if (level, kind) not in OLD_TIMES or self.align == _OURS:
+            return data
+        times = LAYOUTS[_OURS].timespec.iter_unpack(data)
+        narrow = LAYOUTS[self.align].timespec
+        return b"".join(narrow.pack(*map(signed, each)) for each in times)
+
+
+_OURS = calcsize("P")
+
+OLD_TIMES = frozenset((SOL_SOCKET, kind) for kind in (29, 35, 37))
+"""SCM_TIMESTAMP, SCM_TIMESTAMPNS and SCM_TIMESTAMPING (asm-generic/socket.h); the newer ones have
+64 bits in every program."""
 
 LAYOUTS = {
     8: Layout(

@@ -106,6 +106,7 @@ def pack_control(layout: Layout, ancillary: Ancillary, room: int) -> tuple[bytes
     for level, kind, data in ancillary:
         if room - len(packed) < head:
             return packed, MSG_CTRUNC
+        data = layout.control(level, kind, data)
         size = head + len(data)
         if cut := size > room - len(packed):
             size = room - len(packed)

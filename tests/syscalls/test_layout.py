@@ -1,10 +1,12 @@
 """Structures, against the same made by the compiler's rules."""
 
 import ctypes
+import socket
+import struct
 
 import pytest
 
-from tesla_trace.syscalls.layout import LAYOUTS, layout_of
+from tesla_trace.syscalls.layout import LATE, LAYOUTS, layout_of
 from tests.syscalls.stop import FakeStop
 
 
@@ -26,6 +28,9 @@ def test_layouts(word, long):
     assert layout.cmsghdr.unpack(bytes(cmsghdr(20, 1, 2))) == (20, 1, 2)
     assert layout.align == ctypes.sizeof(long)
     assert layout.timespec.size == ctypes.sizeof(structure(long, long))
+    assert layout.name_size == msghdr._1.offset
+    assert layout.results == msghdr._5.offset
+    assert layout.result.unpack(bytes(made)[layout.results :][: layout.result.size]) == (6, 7)
 
 
 def test_time_in_64_bits():
@@ -33,3 +38,12 @@ def test_time_in_64_bits():
     stop.word = 4
     assert layout_of(stop).timespec.size == 16
     assert layout_of(stop).msghdr == LAYOUTS[4].msghdr
+
+
+def test_times_in_control_messages():
+    ours = struct.pack("=6q", 2**31 + 1, 2, 3, 4, 5, 6)
+    narrow = struct.pack("=6i", 1 - 2**31, 2, 3, 4, 5, 6)
+    for layout, said in ((LAYOUTS[4], narrow), (LATE, narrow), (LAYOUTS[8], ours)):
+        assert layout.control(socket.SOL_SOCKET, 37, ours) == said
+        assert layout.control(socket.SOL_SOCKET, 65, ours) == ours
+        assert layout.control(socket.IPPROTO_IP, 37, ours) == ours
