@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tesla_trace.kernel.libc import number_of
+from tesla_trace.kernel import arches
 from tests.e2e.process import LIMIT, TESLA_TRACE, start, under
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "150"))
@@ -59,6 +59,8 @@ def other_call(name):
 
 
 CALL = st.one_of(socket_call(), *map(other_call, CALLS[1:]))
+SUBCALL = st.tuples(st.just(arches.MULTIPLEXER), st.integers(0, 21), ADDRESSES)
+CALLS_OF = {arches.X86_64: CALL, arches.I386: st.one_of(CALL, SUBCALL)}
 
 
 def sockaddr(family, port, host):
@@ -79,6 +81,7 @@ MEMORY = st.lists(
         ),
         st.builds(msghdr, *[st.one_of(ADDRESSES, st.integers(0, 64))] * 7),
         st.builds(lambda number: struct.pack("=Q", number), NUMBERS),
+        st.builds(lambda *words: struct.pack("=4I", *words), *[st.integers(0, 20)] * 4),
         st.binary(max_size=64),
     ),
     min_size=1,
@@ -86,19 +89,28 @@ MEMORY = st.lists(
 ).map(b"".join)
 
 
-def written(race, memory, calls):
+def written(arch, race, memory, calls):
     words = [
-        ",".join([str(number_of(name)), *(str(arg % 2**64) for arg in args)])
+        ",".join([str(number), *(str(arg % 2 ** (8 * arch.word)) for arg in args)])
         for name, *args in calls
+        if (number := arch.number(name)) is not None
     ]
-    return " ".join([race, memory.hex(), *words]) + "\n"
+    return " ".join([race, memory.hex() or "00", *words]) + "\n"
 
 
 @pytest.mark.timeout(180 + EXAMPLES)
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="its memory is laid out for x86-64")
-@pytest.mark.parametrize("handlers", [("+dummy",), ("+log", "-data", "+latency=1ms")])
-def test_a_hostile_program_harms_only_itself(built, handlers):
-    program = built.path("hostile", "glibc-static")
+@pytest.mark.parametrize(
+    ("handlers", "build", "arch"),
+    [
+        (["+dummy"], "glibc-static", arches.X86_64),
+        (["+log", "-data", "+latency=1ms"], "glibc-static", arches.X86_64),
+        (["+dummy"], "i386", arches.I386),
+    ],
+    ids=["dummy", "more", "32 bits"],
+)
+def test_a_hostile_program_harms_only_itself(built, handlers, build, arch):
+    program = built.path("hostile", build)
     with tempfile.NamedTemporaryFile("r") as log:
         with start(TESLA_TRACE, "--log", log.name, *handlers, program) as hostile:
 
@@ -110,10 +122,12 @@ def test_a_hostile_program_harms_only_itself(built, handlers):
                 phases=[Phase.generate, Phase.shrink],
                 suppress_health_check=list(HealthCheck),
             )
-            @given(st.sampled_from(RACES), MEMORY, st.lists(CALL, min_size=1, max_size=12))
+            @given(
+                st.sampled_from(RACES), MEMORY, st.lists(CALLS_OF[arch], min_size=1, max_size=12)
+            )
             def try_one(race, memory, calls):
                 before = Path(log.name).read_text().count("a bug of ours")
-                hostile.process.stdin.write(written(race, memory, calls).encode())
+                hostile.process.stdin.write(written(arch, race, memory, calls).encode())
                 hostile.process.stdin.flush()
                 assert hostile.until("\n").strip() in ("ended", "Alarm clock")
                 assert Path(log.name).read_text().count("a bug of ours") == before
