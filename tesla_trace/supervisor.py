@@ -20,7 +20,7 @@ from tesla_trace.kernel.signals import Signals
 from tesla_trace.kernel.spawn import spawn
 from tesla_trace.kernel.trap import Trap
 from tesla_trace.report import Report
-from tesla_trace.syscalls import table
+from tesla_trace.syscalls import adopt, table
 from tesla_trace.syscalls.session import Session
 
 AWAKE = 0.05
@@ -72,6 +72,7 @@ class Supervisor:
         self._say(STARTED, self._pid)
         self._trap: Trap = NotifyTrap(listener, filters.numbers(rules))
         let_go((0, 1, 2), front.inherited)
+        adopt.count_connections(self._session, self._pid)
         self._loop.watch_trap(listener, self._trapped)
         self._loop.on_readable(signals.fileno(), self._signalled)
         self._loop.on_readable(front.channel.fileno(), self._told)

@@ -9,13 +9,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from tesla_trace.flow import Flow, failure, trace
+from tesla_trace.flow import Flow, FlowHandler, failure, trace
 from tesla_trace.io.loop import Alarm, Loop, Watch
-
-if TYPE_CHECKING:
-    from tesla_trace.io.endpoint import Endpoint
 
 Call = Callable[[], object]
 
@@ -34,7 +31,7 @@ class Graph:
         self.loop = loop
         self.flow = flow
         self.top: TopEnd | None = None
-        self.bottoms: list[Endpoint] = []
+        self.bottoms: list[FlowHandler] = []
         self._crashed = False
 
     def now(self) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+from collections.abc import Iterator
 
 
 def status(thread: int) -> dict[str, str]:
@@ -85,11 +88,36 @@ def descendants(process: int) -> list[int]:
     return found
 
 
-def closes_on_exec(thread: int, fd: int) -> bool:
-    """Whether a descriptor of the thread has FD_CLOEXEC; False if there is none."""
+def files(thread: int) -> Iterator[tuple[int, str]]:
+    """The descriptors of a thread, and what each is; none if it is gone."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{thread}/fd"):
+            with contextlib.suppress(OSError):
+                yield int(name), os.readlink(f"/proc/{thread}/fd/{name}")
+
+
+def flags(thread: int, fd: int) -> int:
+    """The open(2) flags of a descriptor of the thread; 0 if there is none."""
     try:
         with open(f"/proc/{thread}/fdinfo/{fd}") as file:
             fields = dict(line.split(":", 1) for line in file if ":" in line)
     except OSError:
-        return False
-    return bool(int(fields.get("flags", "0"), 8) & os.O_CLOEXEC)
+        return 0
+    return int(fields.get("flags", "0"), 8)
+
+
+def closes_on_exec(thread: int, fd: int) -> bool:
+    """Whether a descriptor of the thread has FD_CLOEXEC; False if there is none."""
+    return bool(flags(thread, fd) & os.O_CLOEXEC)
+
+
+def has_room(thread: int) -> bool:
+    """Whether the thread may have one more descriptor; True if that cannot be said.
+
+    The size of /proc/TID/fd is their number from Linux 6.2, and 0 before.
+    """
+    try:
+        most = resource.prlimit(thread, resource.RLIMIT_NOFILE)[0]
+        return os.stat(f"/proc/{thread}/fd").st_size < most
+    except OSError:
+        return True

@@ -68,7 +68,7 @@ class Thread:
             OSError: EBADF, it is not a descriptor of `file`; others as pidfd_getfd(2).
         """
         if self._pidfd is None:
-            self._pidfd = _pidfd(self.number)
+            self._pidfd = open_pidfd(self.number)
         copy = pidfd_getfd(self._pidfd, fd)
         if b"socket:[%d]" % os.fstat(copy).st_ino != file:
             os.close(copy)
@@ -122,7 +122,12 @@ def borrow_from_anyone(file: bytes) -> int:
     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-def _pidfd(thread: int) -> int:
+def open_pidfd(thread: int) -> int:
+    """A pidfd of a thread.
+
+    Raises:
+        OSError: the thread is gone.
+    """
     try:
         return os.pidfd_open(thread, PIDFD_THREAD)
     except OSError as error:

@@ -121,7 +121,7 @@ def listen(session: Session, stop: Stop, socket: Socket) -> None:
     if socket.state not in (State.FRESH, State.LISTENING):
         raise error(errno.EINVAL)
     if socket.pair.closed:
-        socket.repair(stop, fd, stop.closes_on_exec(fd))
+        socket.repair(stop, fd)
     size = min(size, 4096) if size >= 0 else 4096  # as the kernel does with somaxconn
     try:
         socket.build(stop).listen(size)
@@ -198,7 +198,21 @@ def _spend_token(listener: Socket, backlog: Backlog, stop: Stop) -> None:
 
 
 def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> int:
-    """Make the connection the caller's; the descriptor that it got."""
+    if listener.pair.has_settings:
+        with listener.borrowed(stop, signed(stop.args[0])) as end:
+            socket.pair.take_after(end)
+    return give(listener.session, socket, peer, stop)
+
+
+def give(session: Session, socket: Socket, peer: Address, stop: Stop) -> int:
+    """Make a connection that has come in the caller's.
+
+    Returns:
+        The descriptor that it got.
+
+    Raises:
+        OSError: EFAULT, EINVAL: no place for the peer's address; as `Stop.inject`.
+    """
     flags = signed(stop.args[3]) if stop.call == "accept4" else 0
     address, length = stop.args[1], stop.args[2]
     app = socket.pair.app
@@ -206,13 +220,10 @@ def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> int:
     if address:
         room = room_for_sockaddr(stop, length)
         write_sockaddr(stop, address, length, room, sockaddr.pack(peer, socket.domain))
-    if listener.pair.has_settings:
-        with listener.borrowed(stop, signed(stop.args[0])) as end:
-            socket.pair.take_after(end)
     app.setblocking(not flags & sockets.SOCK_NONBLOCK)
     fd = stop.inject(app.fileno(), cloexec=bool(flags & sockets.SOCK_CLOEXEC))
     socket.pair.given()
     socket.seen = stop, fd
     if socket.top is not None:
-        listener.session.identify(socket.top.ctx.flow, stop)
+        session.identify(socket.top.ctx.flow, stop)
     return fd

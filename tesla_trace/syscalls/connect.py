@@ -54,7 +54,7 @@ def begin(
         raise error(errno.EINVAL)
     if sockaddr.family(data) == sockets.AF_UNSPEC:
         if socket.state is not State.FRESH or socket.pair.closed:
-            socket.dissolve(stop, fd, stop.closes_on_exec(fd))
+            socket.dissolve(stop, fd)
         return True
     if socket.state is State.CONNECTED and not socket.told:
         socket.told = True
@@ -70,7 +70,7 @@ def begin(
         if socket.state is State.FRESH:
             address = remote_address(socket.domain, data)
             if socket.pair.closed:
-                socket.repair(stop, fd, stop.closes_on_exec(fd))
+                socket.repair(stop, fd)
             socket.connect(stop, address)
             if not blocks:
                 _fill(socket, stop, fd)

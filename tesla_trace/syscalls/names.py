@@ -29,7 +29,7 @@ def bind(session: Session, stop: Stop, socket: Socket) -> None:
     if socket.state is not State.FRESH:
         raise error(errno.EINVAL)
     if socket.pair.closed:
-        socket.repair(stop, fd, stop.closes_on_exec(fd))
+        socket.repair(stop, fd)
     if socket.bottom.bound is not None:
         raise error(errno.EINVAL)
     try:

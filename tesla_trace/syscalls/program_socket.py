@@ -31,6 +31,8 @@ class ProgramSocket:
         """Options that are ours to keep."""
         self.seen: tuple[Stop, int] | None = None
         """Where the program's end was last seen: a call, and its descriptor."""
+        self.instead_of: list[bytes] = []
+        """In whose place it, or its pair, came."""
         self.pair = pair
         self.pair.watch.hung_up = self.left
         session.add(self)
@@ -51,6 +53,9 @@ class ProgramSocket:
 
     def dispose_if_over(self) -> None:
         """Let go of the network's end, where nothing else will."""
+
+    def forgotten(self) -> None:
+        """Nobody will ask for it any more."""
 
     @property
     def listening(self) -> bool:

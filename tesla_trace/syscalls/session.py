@@ -16,10 +16,15 @@ from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.held import Held
 
 if TYPE_CHECKING:
+    from tesla_trace.syscalls.lent import Lent
     from tesla_trace.syscalls.program_socket import ProgramSocket
+    from tesla_trace.syscalls.socket import Socket
 
 REMEMBERED = 1024
 """Sockets remembered after their flow is over, while the program may still ask about them."""
+
+LENT = 256
+"""Listeners of others remembered: nothing tells when the program closes one."""
 
 Write = Callable[[str], None]
 
@@ -43,6 +48,9 @@ class Session:
         self.network.flow = self.flow
         self._sockets: dict[bytes, ProgramSocket] = {}
         self._over: OrderedDict[bytes, ProgramSocket] = OrderedDict()
+        self._replaced: dict[bytes, Socket] = {}
+        self.lent: OrderedDict[bytes, Lent] = OrderedDict()
+        """The listeners of others that the program accepts on."""
         self._flows = 0
         self._said: set[str] = set()
 
@@ -58,27 +66,56 @@ class Session:
             raise
         if file is None:
             return None
-        return self._sockets.get(file) or self._over.get(file)
+        socket = self._sockets.get(file) or self._over.get(file)
+        if socket is None and (stream := self._replaced.get(file)) is not None:
+            stream.rejoin(stop, fd, file)
+            return stream
+        return socket
 
     def add(self, socket: ProgramSocket) -> None:
         """A socket of the program has been born, or has a new pair."""
         self._sockets[socket.pair.file] = socket
+
+    def replaced(self, file: bytes, socket: Socket) -> None:
+        """A socket of ours came in the place of `file`, which other processes may still have."""
+        self._sockets.pop(file, None)
+        self._over.pop(file, None)
+        self._replaced[file] = socket
+        socket.instead_of.append(file)
 
     def remember(self, socket: ProgramSocket) -> None:
         """Its flow is over: nothing will tell when the program closes it."""
         if self._sockets.pop(socket.pair.file, None) is not None:
             self._over[socket.pair.file] = socket
             if len(self._over) > REMEMBERED:
-                self._over.popitem(last=False)[1].dispose_if_over()
+                forgotten = self._over.popitem(last=False)[1]
+                forgotten.dispose_if_over()
+                self._forget_all_of(forgotten)
 
     def forget(self, socket: ProgramSocket) -> None:
         """The program has closed it."""
         self._sockets.pop(socket.pair.file, None)
         self._over.pop(socket.pair.file, None)
+        self._forget_all_of(socket)
+
+    def _forget_all_of(self, socket: ProgramSocket) -> None:
+        for file in socket.instead_of:
+            self._replaced.pop(file, None)
+        socket.forgotten()
+
+    def lend(self, file: bytes, lent: Lent) -> Lent:
+        """The program accepts on somebody else's listener."""
+        self.lent[file] = lent
+        if len(self.lent) > LENT:
+            self.lent.popitem(last=False)[1].close()
+        return lent
 
     def end(self) -> None:
         """Nobody is left to ask about anything."""
         self.held.clear()
+        for lent in self.lent.values():
+            lent.close()
+        self.lent.clear()
         for socket in self._sockets.values():
             socket.abandon_calls()
         for socket in self._over.values():

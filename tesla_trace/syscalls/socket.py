@@ -16,7 +16,7 @@ import os
 import socket as sockets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tesla_trace.address import Address, shown
 from tesla_trace.flow import Context, Flow, FlowHandler, reason
@@ -24,7 +24,9 @@ from tesla_trace.io.bottom import RESET, Bottom
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.pair import Pair
 from tesla_trace.io.top import Top
+from tesla_trace.kernel.replace import replace
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.beside import beside
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 
@@ -48,6 +50,15 @@ class State(enum.Enum):
     """The flow is over, and the program has not closed the socket yet."""
 
 
+class Listener(Protocol):
+    """What a socket that comes in has from the one that listens."""
+
+    session: Session
+    domain: int
+    protocol: int
+    stored: dict[tuple[int, int], bytes]
+
+
 class Socket(ProgramSocket):
     """One stream socket of the program.
 
@@ -68,6 +79,8 @@ class Socket(ProgramSocket):
         self._bottom: Bottom | None = None
         self.before: Bottom | None = None
         """The network's end of the flow before, whose options and address still hold."""
+        self.original: sockets.socket | None = None
+        """A copy of the kernel's socket in whose place it came, if both are bound to one port."""
         self.names: dict[str, bytes] = {}
         """Packed addresses that do not change any more."""
         self.waiters: list[Callable[[int], None]] = []
@@ -100,7 +113,8 @@ class Socket(ProgramSocket):
             graph = Graph(self.session.loop, self.session.flow())
             made = self.session.network.stream(graph, self.domain)
             try:
-                made.take_after(self.before)
+                with beside(self.original, made.real):
+                    made.take_after(self.before)
             except OSError:
                 made.close()
                 raise
@@ -243,33 +257,45 @@ class Socket(ProgramSocket):
         if self.backlog is not None:
             self.backlog.waiting.clear()
 
-    def dissolve(self, stop: Stop, fd: int, cloexec: bool) -> None:
+    def dissolve(self, stop: Stop, fd: int) -> None:
         """Be as new, as after connect(2) with AF_UNSPEC: the peer is sent a reset."""
         self._close_backlog()
         self.renew()
         self._answer(errno.ECONNABORTED)
-        self.repair(stop, fd, cloexec)
+        self.repair(stop, fd)
 
-    def repair(self, stop: Stop, fd: int, cloexec: bool) -> None:
+    def repair(self, stop: Stop, fd: int) -> None:
         """Give the program a fresh pair in place of one that is used up."""
         with self.borrowed(stop, fd) as used:
             pair = Pair(self.session.loop)
             pair.take_after(used)
-        assert pair.app is not None
-        try:
-            stop.inject(pair.app.fileno(), cloexec=cloexec, at=fd)
-        except BaseException:
-            pair.close()
-            raise
-        finally:
-            pair.given()
-        self.session.remember(self)  # by its old name, for descriptors that still mean the old pair
+            assert pair.app is not None
+            try:
+                replace(stop, fd, self.pair.file, used.fileno(), pair.app.fileno())
+            except BaseException:
+                pair.close()
+                raise
+            finally:
+                pair.given()
+        self.session.replaced(self.pair.file, self)
         self.pair.close()
         self.pair = pair
         self.pair.watch.hung_up = self.left
         self.session.add(self)
         self.names.clear()
         self.told, self.error = False, 0
+
+    def rejoin(self, stop: Stop, fd: int, file: bytes) -> None:
+        """Give a process the pair, which still has the kernel's socket that it came instead of."""
+        with sockets.socket(fileno=stop.borrow(fd, file)) as old, self.found() as app:
+            replace(stop, fd, file, old.fileno(), app.fileno())
+        self.seen = stop, fd
+
+    def forgotten(self) -> None:
+        """Nobody will ask for it any more."""
+        if self.original is not None:
+            self.original.close()
+            self.original = None
 
     # ---- accepting ----
 
@@ -279,12 +305,12 @@ class Socket(ProgramSocket):
             self.backlog.arrived()
 
     @classmethod
-    def accepted(cls, listener: Socket, flow: FlowHandler) -> Socket:
+    def accepted(cls, listener: Listener, flow: FlowHandler) -> Socket:
         """The socket of a flow that a listener accepted; its end is not the program's yet."""
         socket = cls(listener.session, listener.domain, None, listener.protocol)
         graph = flow.ctx.clock
         assert isinstance(graph, Graph)
-        bottom = graph.bottoms[0]
+        (bottom,) = graph.bottoms
         assert isinstance(bottom, Bottom)
         socket._bottom = bottom
         socket.stored = dict(listener.stored)

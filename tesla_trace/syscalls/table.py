@@ -15,6 +15,8 @@ from tesla_trace.syscalls import (
     connect,
     create,
     datagram_calls,
+    foreign,
+    lent,
     messages,
     names,
     options,
@@ -80,6 +82,16 @@ DATAGRAM_CALLS: dict[str, tuple[DatagramDoing, Conditions]] = {
 }
 """The same on datagram sockets, and what is trapped besides where a handler serves those."""
 
+FOREIGN: dict[str, Callable[[Session, Stop], None]] = {
+    "connect": foreign.connect,
+    "accept": lent.accept,
+    "accept4": lent.accept,
+    "sendto": foreign.sendto,
+    "sendmsg": foreign.sendmsg,
+    "sendmmsg": foreign.sendmmsg,
+}
+"""What does a call on a socket that is not ours."""
+
 
 def rules(stack: Stack) -> list[Rule]:
     """What to trap for these handlers, and no more."""
@@ -126,6 +138,8 @@ def serve(session: Session, stop: Stop) -> None:
         elif isinstance(socket, DatagramSocket):
             socket.seen = stop, signed(stop.args[0])
             DATAGRAM_CALLS[stop.call][0](session, stop, socket)
+        elif socket is None and stop.call in FOREIGN:
+            FOREIGN[stop.call](session, stop)
         else:
             stop.proceed()
     except Gone:

@@ -38,9 +38,11 @@ class Ran:
     log: list[str] = field(default_factory=list, compare=False)
 
 
-def run(*argv: object, limit: float = LIMIT, given: str = "", **env: str) -> Ran:
+def run(
+    *argv: object, limit: float = LIMIT, given: str = "", fds: Sequence[int] = (), **env: str
+) -> Ran:
     """Run a program to its end; whoever is in its process group goes with it."""
-    with start(*argv, stderr=None, **env) as program:
+    with start(*argv, stderr=None, fds=fds, **env) as program:
         out, err = program.communicate(given, limit)
     return Ran(program.process.returncode, out, err)
 
@@ -94,8 +96,14 @@ class Program:
 
 
 @contextlib.contextmanager
-def start(*argv: object, stderr: int | None = None, **env: str) -> Iterator[Program]:
-    """Run a program as the leader of a process group, which is killed at the end."""
+def start(
+    *argv: object, stderr: int | None = None, fds: Sequence[int] = (), **env: str
+) -> Iterator[Program]:
+    """Run a program as the leader of a process group, which is killed at the end.
+
+    Args:
+        fds: the descriptors that it inherits besides the standard ones.
+    """
     process = subprocess.Popen(
         [str(each) for each in argv],
         stdin=subprocess.PIPE,
@@ -104,6 +112,7 @@ def start(*argv: object, stderr: int | None = None, **env: str) -> Iterator[Prog
         cwd=ROOT,
         env={**os.environ, **env},
         process_group=0,
+        pass_fds=fds,
     )
     try:
         yield Program(process)

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import BUILDS, FIXTURES
 from tests.e2e.process import ROOT, run, start, under
 
-OTHERWISE = ("compat", "flip", "get", "hostile", "late", "racing", "uring", "x32")
+OTHERWISE = ("compat", "flip", "get", "given", "hostile", "late", "racing", "uring", "x32")
 ALONE = [each.stem for each in FIXTURES if each.stem not in OTHERWISE]
 each_build = pytest.mark.parametrize("build", BUILDS)
 
