@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -109,6 +110,10 @@ class Endpoint(FlowHandler):
             self.real.setsockopt(level, option, value)
             self.settings.pop((level, option), None)
             self.settings[level, option] = value
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        """The answer of the kernel's socket."""
+        return fcntl.ioctl(self.real, request, argument)
 
     def forget(self) -> None:
         """Close the socket: nothing is left to do with it."""

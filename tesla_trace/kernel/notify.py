@@ -196,8 +196,10 @@ class NotifyStop:
     def _send(self, answer: bytes) -> None:
         try:
             _ioctl(self._listener, IOCTL_SEND, self.id + answer)
-        except FileNotFoundError:
-            pass  # gone, so that nobody minds
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINPROGRESS):
+                raise
+            # Gone, or answered before, so that nobody minds.
 
     def _confirm(self) -> None:
         if not self.waiting():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as sockets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from tesla_trace.flow import Stack
@@ -15,7 +15,9 @@ from tesla_trace.syscalls import (
     connect,
     create,
     datagram_calls,
+    discard,
     foreign,
+    ioctls,
     lent,
     messages,
     names,
@@ -40,6 +42,12 @@ TYPES = (sockets.SOCK_STREAM, sockets.SOCK_DGRAM, sockets.SOCK_RAW)
 _REGISTER = 0xFFFFFFFF
 _FASTOPEN = (Masked(2, MSG_FASTOPEN, MSG_FASTOPEN),)
 
+
+def _any_flag(arg: int, flags: Iterable[int]) -> Conditions:
+    """Conditions of which one holds if any of `flags` is set in a register."""
+    return tuple((Masked(arg, flag, flag),) for flag in flags)
+
+
 CALLS: dict[str, tuple[Doing, Conditions]] = {
     "connect": (connect.connect, ((),)),
     "shutdown": (connect.shutdown, ((),)),
@@ -57,6 +65,11 @@ CALLS: dict[str, tuple[Doing, Conditions]] = {
     ),
     "sendmsg": (messages.sendmsg, (_FASTOPEN,)),
     "sendmmsg": (messages.sendmmsg, ((Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),),)),
+    "ioctl": (ioctls.ioctl, tuple((Masked(1, _REGISTER, each),) for each in ioctls.REQUESTS)),
+    "recvfrom": (discard.recvfrom, _any_flag(3, discard.TRAPPED)),
+    "recvmsg": (discard.recvmsg, _any_flag(2, discard.TRAPPED)),
+    "recvmmsg": (discard.recvmmsg, _any_flag(3, discard.TRAPPED)),
+    "recvmmsg_time64": (discard.recvmmsg, _any_flag(3, discard.TRAPPED)),
 }
 """What does each call on a stream, and the conditions: one must hold for it to be trapped."""
 
@@ -72,6 +85,7 @@ DATAGRAM_CALLS: dict[str, tuple[DatagramDoing, Conditions]] = {
     "accept4": (datagram_calls.refuse, ()),
     "getsockopt": (options.getsockopt, ()),
     "setsockopt": (options.setsockopt, ()),
+    "ioctl": (ioctls.ioctl, ()),
     "sendto": (send.sendto, ((Masked(3, MSG_MORE, MSG_MORE),),)),
     "sendmsg": (send.sendmsg, ((),)),
     "sendmmsg": (send.sendmmsg, ((),)),
@@ -102,7 +116,7 @@ def rules(stack: Stack) -> list[Rule]:
     if stack.serves(sockets.SOCK_DGRAM):
         more = DATAGRAM_CALLS.items()
         found += (Rule(call, each) for call, (_, when) in more for each in when)
-    return found
+    return list(dict.fromkeys(found))  # each once: libseccomp takes none a second time
 
 
 def _sockets(stack: Stack) -> Iterator[Rule]:
