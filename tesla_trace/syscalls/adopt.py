@@ -81,6 +81,7 @@ def look(session: Session, stop: Stop, fd: int) -> sockets.socket | None:
             copy.close()
             session.say_once("an inherited socket: refused, for it would bypass a handler")
             raise error(errno.EPROTONOSUPPORT)
+        session.say_once(f"a socket of protocol {copy.proto}: {LEFT_ALONE}")
     copy.close()
     return None
 

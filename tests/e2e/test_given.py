@@ -12,6 +12,8 @@ from tests.e2e.conftest import BUILDS
 from tests.e2e.peers import HELLO
 from tests.e2e.process import LIMIT, TESLA_TRACE, run, start, under
 
+IPPROTO_MPTCP = 262
+
 each_build = pytest.mark.parametrize("build", BUILDS)
 
 
@@ -87,6 +89,28 @@ with socket.socket(fileno=fd) as flow:
         assert f"127.0.0.1:{web.port}" in proxy.log
         with pytest.raises(OSError):  # not connected: nothing goes out by it
             flow.send(b"past the handlers")
+
+
+def test_what_cannot_be_carried_is_no_way_past_a_proxy(web):
+    code = f"""\
+import socket, sys
+flow = socket.socket(fileno=int(sys.argv[1]))
+try:
+    flow.connect(("127.0.0.1", {web.port}))
+    print("connected")
+except OSError as error:
+    print(error)
+"""
+    try:
+        flow = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+    except OSError:
+        pytest.skip("needs MPTCP")
+    with flow:
+        fd = flow.fileno()
+        refused = under(["+socks"], sys.executable, "-c", code, fd, fds=[fd])
+        assert refused.out == "[Errno 93] Protocol not supported\n"
+        alone = under(["+dummy"], sys.executable, "-c", code, fd, fds=[fd])
+        assert alone.out == "connected\n" and "left alone" in "\n".join(alone.log)
 
 
 def test_a_listener_shared_with_another_process():
