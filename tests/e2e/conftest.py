@@ -1,8 +1,6 @@
 import functools
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import pytest
 
@@ -35,36 +33,30 @@ def builds(build: str) -> bool:
     return True
 
 
-@dataclass
 class Built:
-    """The fixture programs, each built in each way."""
+    """The fixture programs, each built in each way, when it is first asked for."""
 
-    failed: dict[tuple[str, str], str]
-    folder: object
+    def __init__(self, folder):
+        self.folder = folder
+        self.said = {}
 
     def path(self, name: str, build: str) -> str:
         if not builds(build):
             pytest.skip(f"needs {' '.join(BUILDS[build])}")
-        if (name, build) in self.failed:
-            pytest.fail(self.failed[name, build])
-        return f"{self.folder}/{name}.{build}"
+        path = f"{self.folder}/{name}.{build}"
+        if path not in self.said:
+            command = [*BUILDS[build], *FLAGS, f"{ROOT}/fixtures/{name}.c", "-o", path]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+            self.said[path] = done.stderr if done.returncode else ""
+        if self.said[path]:
+            pytest.fail(self.said[path])
+        return path
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """Compile the fixture programs, as many at a time as there are processors."""
-    made = Built({}, tmp_path_factory.mktemp("fixtures"))
-
-    def compile(source, build):
-        command = [*BUILDS[build], *FLAGS, source, "-o", made.path(source.stem, build)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
-        if done.returncode:
-            made.failed[source.stem, build] = done.stderr
-
-    with ThreadPoolExecutor(2) as pool:
-        for build in filter(builds, BUILDS):
-            list(pool.map(lambda source, build=build: compile(source, build), FIXTURES))
-    return made
+    """Compiles fixture programs."""
+    return Built(tmp_path_factory.mktemp("fixtures"))
 
 
 @pytest.fixture(scope="session", autouse=True)
