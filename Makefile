@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-quick soak peers
+.PHONY: demo test check fix bench bench-quick conformance conformance-all soak peers
 
 demo: .venv/made
 	$(BIN)/python -m demo
@@ -27,6 +27,12 @@ bench-quick: .venv/made-bench peers
 
 soak: .venv/made peers
 	HOSTILE_EXAMPLES=5000 $(BIN)/python -m pytest tests/e2e/test_hostile.py
+
+conformance: .venv/made
+	$(BIN)/python -m conformance
+
+conformance-all: .venv/made
+	$(BIN)/python -m conformance --all
 
 peers:
 	scripts/install-peers

@@ -1,0 +1,1 @@
+"""CPython's own suites, natively and under us, test by test: `python -m conformance`."""
