@@ -14,6 +14,7 @@ from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, num
 from tesla_trace.io.endpoint import Endpoint, fitting
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
+from tesla_trace.io.pair import FULL
 from tesla_trace.io.urgent import Urgent, at_mark, flags_for, prepare, take
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 PIECE = 128 * 1024
 """Bytes read at a time."""
-
-FULL = 256 * 1024
-"""Bytes waiting to be sent when we ask for a stop; half of it ends the stop."""
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: close resets the connection (socket(7))."""
@@ -36,6 +34,8 @@ class Bottom(Endpoint):
         self, ctx: Context, graph: Graph, network: Network, real: socket.socket | None = None
     ) -> None:
         super().__init__(ctx, graph, network, real)
+        self.full = FULL
+        """Bytes waiting to be sent when a stop is asked for; half of it ends the stop."""
         self._ready()
         self._others: list[Address] = []
         self._connecting = self._listening = self._ended = self._marked = False
@@ -111,8 +111,8 @@ class Bottom(Endpoint):
         self._queue.append(data)
         self._queued += len(data)
         self._watch.want(WRITE, True)
-        if self._queued > FULL:
-            self.later(lambda: self._room.say(self._queued <= FULL))
+        if self._queued > self.full:
+            self.later(lambda: self._room.say(self._queued <= self.full))
         return True
 
     def urge(self, byte: bytes) -> bool:
@@ -176,7 +176,7 @@ class Bottom(Endpoint):
                     self.real.shutdown(socket.SHUT_WR)
             if self.closed:
                 return self._let_go()
-        if self._queued <= FULL // 2 or self._lost:
+        if self._queued <= self.full // 2 or self._lost:
             self._room.say(True)
 
     def _hung_up(self) -> None:

@@ -9,12 +9,16 @@ Facts about such a pair, and what they mean for us:
   with something unread in it.  So to reset, one byte is sent through a copy of the program's
   end, for nobody to read.
 - A copy of the program's end hides its close.  None is kept.
+- Between the program and its network there is room for a pair's buffers and our queues, some 700
+  KiB each way: a program that makes its socket's buffers small, so as to see the network's pace or
+  its peer's end sooner, would not.  So what it says of its socket's buffers holds for these, too.
 - A listening socket is never writable; the pair of one is filled too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from typing import ClassVar
@@ -30,8 +34,19 @@ KEPT = {
 }
 """The options that the program's end keeps, and the sizes of their values."""
 
+FULL = 256 * 1024
+"""Bytes that wait for the program, or the network, when a stop is asked for, unless the program
+wants less; half of it ends the stop."""
+
 FILLER = bytes(64 * 1024)
 SPOILER = bytes(1)
+
+
+@functools.cache
+def default_size() -> int:
+    """What SO_SNDBUF must be set to for the size that it has at first (the kernel doubles it)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as new:
+        return new.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
 
 
 class Pair:
@@ -54,6 +69,8 @@ class Pair:
         """Whether the program has set options that its end keeps."""
         self.filled = 0
         """Bytes of filler that the master end has not read."""
+        self.full = FULL
+        """Bytes that the program has not taken when a stop is asked for."""
 
     def given(self) -> None:
         """The program has its end now, or will never have it."""
@@ -108,6 +125,14 @@ class Pair:
             with contextlib.suppress(OSError):
                 value = old.getsockopt(socket.SOL_SOCKET, option, size)
                 self.app.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def resize(self, app: socket.socket, sizes: dict[int, int]) -> None:
+        """Hold no more than this, by SO_SNDBUF and SO_RCVBUF; grow beyond the default we do not."""
+        for option, end in ((socket.SO_SNDBUF, app), (socket.SO_RCVBUF, self.master)):
+            if option in sizes:
+                size = min(sizes[option], default_size())
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        self.full = min(FULL, sizes.get(socket.SO_RCVBUF, FULL))
 
     @staticmethod
     def spoil(app: socket.socket) -> None:

@@ -16,9 +16,6 @@ from tesla_trace.io.urgent import Urgent, at_mark, flags_for, take
 PIECE = 256 * 1024
 """Bytes read at a time."""
 
-FULL = 256 * 1024
-"""Bytes that the program has not taken when we ask for a stop; half of it ends the stop."""
-
 
 class Owner(Protocol):
     """Whom the top tells what concerns the program's socket, not its bytes."""
@@ -108,7 +105,7 @@ class Top(FlowHandler):
         self._queue.append(data)
         self._queued += len(data)
         self._watch.want(WRITE, True)
-        if self._queued > FULL and self._may_avail:
+        if self._queued > self._pair.full and self._may_avail:
             self._may_avail = False
             self.may_avail(False)
         return True
@@ -179,7 +176,7 @@ class Top(FlowHandler):
             self._watch.want(WRITE, False)
             if self._end is not False:
                 return self._finish_in()
-        if self._queued <= FULL // 2 and not self._may_avail:
+        if self._queued <= self._pair.full // 2 and not self._may_avail:
             self._may_avail = True
             self.may_avail(True)
 

@@ -67,6 +67,7 @@ class Lent:
         self.domain: int = found.family
         self.protocol: int = found.proto
         self.stored: dict[tuple[int, int], bytes] = {}
+        self.sizes: dict[int, int] = {}
         self._waiting: deque[Stop] = deque()
         self._kept: deque[Taken] = deque()
         """Taken for somebody who was gone by then, or had no room for it."""

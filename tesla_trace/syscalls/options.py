@@ -81,6 +81,17 @@ GROUPS = frozenset(
 """MCAST_JOIN_GROUP to MCAST_MSFILTER: an int, and then addresses, which are aligned to a word."""
 
 
+BUFFERS = {
+    (SOCKET, 7): sockets.SO_SNDBUF,
+    (SOCKET, 8): sockets.SO_RCVBUF,
+    (SOCKET, 32): sockets.SO_SNDBUF,  # SO_SNDBUFFORCE
+    (SOCKET, 33): sockets.SO_RCVBUF,  # SO_RCVBUFFORCE
+}
+"""Options of the kernel's socket that hold for all else that bytes wait in, too."""
+
+_UNSIGNED = struct.Struct("=I")
+
+
 def getsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     """Answer from where the option is kept."""
     level, option = signed(stop.args[1]), signed(stop.args[2])
@@ -130,6 +141,10 @@ def setsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     else:
         with socket.asked() as asked:
             asked.setsockopt(level, option, value)
+        if (level, option) in BUFFERS:
+            (size,) = _UNSIGNED.unpack_from(value)
+            socket.seen = stop, signed(stop.args[0])
+            socket.resize({BUFFERS[level, option]: size})
     stop.reply(0)
 
 

@@ -57,6 +57,9 @@ class ProgramSocket:
     def forgotten(self) -> None:
         """Nobody will ask for it any more."""
 
+    def resize(self, sizes: dict[int, int]) -> None:
+        """Let no more bytes wait on their way than this, by SO_SNDBUF and SO_RCVBUF."""
+
     @property
     def listening(self) -> bool:
         """Whether it waits for connections."""

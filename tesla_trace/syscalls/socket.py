@@ -22,10 +22,10 @@ from tesla_trace.address import Address, shown
 from tesla_trace.flow import Context, Flow, FlowHandler, reason
 from tesla_trace.io.bottom import RESET, Bottom
 from tesla_trace.io.graph import Graph
-from tesla_trace.io.pair import Pair
+from tesla_trace.io.pair import FULL, Pair
 from tesla_trace.io.top import Top
 from tesla_trace.kernel.replace import replace
-from tesla_trace.kernel.trap import Stop
+from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.beside import beside
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
@@ -57,6 +57,7 @@ class Listener(Protocol):
     domain: int
     protocol: int
     stored: dict[tuple[int, int], bytes]
+    sizes: dict[int, int]
 
 
 class Socket(ProgramSocket):
@@ -75,6 +76,8 @@ class Socket(ProgramSocket):
         self.state = State.FRESH
         self.told = False
         """Whether the program knows from connect(2) that it is connected."""
+        self.sizes: dict[int, int] = {}
+        """SO_SNDBUF and SO_RCVBUF, where the program has said what they are to be."""
         self.top: Top | None = None
         self._bottom: Bottom | None = None
         self.before: Bottom | None = None
@@ -188,6 +191,25 @@ class Socket(ProgramSocket):
             raise crashed from wrong
         self.state = State.CONNECTING
 
+    def resize(self, sizes: dict[int, int]) -> None:
+        """Let no more bytes wait on their way than the program wants its socket to hold.
+
+        A listener's pair holds none; what it accepts has the same sizes.
+        """
+        self.sizes |= sizes
+        if not self.sizes or self.state is not State.CONNECTED or self.pair.closed:
+            return
+        if self.top is not None:
+            for bottom in self.top.graph.bottoms:
+                if isinstance(bottom, Bottom):
+                    bottom.full = min(FULL, self.sizes.get(sockets.SO_SNDBUF, FULL))
+        with suppress(OSError, Gone):
+            if self.pair.app is not None:
+                self.pair.resize(self.pair.app, self.sizes)
+            else:
+                with self.borrowed() as app:
+                    self.pair.resize(app, self.sizes)
+
     def connected(self, error: OSError | None) -> None:
         """The connect is over; see `Owner`."""
         if self.state is State.LISTENING:  # a handler failed: nobody will ever come in
@@ -200,6 +222,7 @@ class Socket(ProgramSocket):
             self.state = State.CONNECTED
             self.told = bool(waiters)
             self.pair.empty()
+            self.resize({})
             if self.top is not None:
                 self.top.open()
         else:
@@ -329,6 +352,7 @@ class Socket(ProgramSocket):
             socket,
         )
         socket.state, socket.told = State.CONNECTED, True
+        socket.resize(listener.sizes)
         socket.top.open()
         return socket
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tesla_trace.io.bottom import FULL
+from tesla_trace.io.pair import FULL
 from tests.io.world import tcp
 
 
