@@ -4,8 +4,13 @@ Facts: with MSG_TRUNC a TCP socket throws bytes away, and does not look at the b
 one fills it.  With MSG_ERRQUEUE TCP asks for errors that ICMP has told of, and says EAGAIN when
 there are none; AF_UNIX ignores the flag, and takes data.
 
-What it means for us: just the calls with these flags are trapped.  The queue of errors is always
-empty, for the network's errors are the handlers' to know.
+A pair has a connection from birth, so on a socket that has none recv waits, or says EAGAIN; there
+is no pair of which recv says ENOTCONN and which tells of its close.  To trap every recv would cost
+more than all else.  But who wants to know whether a socket is connected asks for one byte: so does
+Python's ssl, of each socket that it wraps and that has no peer, such as a listener.
+
+What it means for us: just the calls with these flags are trapped, and recv(2) of one byte without
+flags.  The queue of errors is always empty, for the network's errors are the handlers' to know.
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ Finish = Callable[[int], int]
 
 
 def recvfrom(session: Session, stop: Stop, socket: Socket) -> None:
-    """Throw data away, or tell that there are no errors."""
+    """Throw data away, or tell that there are no errors, or no connection."""
     _, _, size, flags, address, length = stop.args
 
     def finish(got: int) -> int:
@@ -48,6 +53,8 @@ def recvfrom(session: Session, stop: Stop, socket: Socket) -> None:
             stop.write(length, pack_int(0))  # a stream's data comes without an address
         return got
 
+    if not flags & (MSG_TRUNC | MSG_ERRQUEUE) and socket.state in (State.FRESH, State.LISTENING):
+        raise error(errno.ENOTCONN)
     if _truncates(stop, signed(flags)):
         _Discarding(session, stop, socket, signed(flags), finish).begin(size)
 

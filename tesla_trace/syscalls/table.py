@@ -40,6 +40,7 @@ DOMAINS = (sockets.AF_INET, sockets.AF_INET6)
 TYPES = (sockets.SOCK_STREAM, sockets.SOCK_DGRAM, sockets.SOCK_RAW)
 
 _REGISTER = 0xFFFFFFFF
+_SIZE = 0xFFFFFFFFFFFFFFFF
 _FASTOPEN = (Masked(2, MSG_FASTOPEN, MSG_FASTOPEN),)
 
 
@@ -66,7 +67,10 @@ CALLS: dict[str, tuple[Doing, Conditions]] = {
     "sendmsg": (messages.sendmsg, (_FASTOPEN,)),
     "sendmmsg": (messages.sendmmsg, ((Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),),)),
     "ioctl": (ioctls.ioctl, tuple((Masked(1, _REGISTER, each),) for each in ioctls.REQUESTS)),
-    "recvfrom": (discard.recvfrom, _any_flag(3, discard.TRAPPED)),
+    "recvfrom": (
+        discard.recvfrom,
+        (*_any_flag(3, discard.TRAPPED), (Masked(2, _SIZE, 1), Masked(3, _REGISTER, 0))),
+    ),
     "recvmsg": (discard.recvmsg, _any_flag(2, discard.TRAPPED)),
     "recvmmsg": (discard.recvmmsg, _any_flag(3, discard.TRAPPED)),
     "recvmmsg_time64": (discard.recvmmsg, _any_flag(3, discard.TRAPPED)),
