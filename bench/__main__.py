@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bench import calls, machine, many, programs, report, start, stream
+from bench import calls, eintr, machine, many, programs, report, start, stream
 from bench.measure import Row
 from bench.settings import Settings
 from tesla_trace.tables import show
@@ -17,6 +17,7 @@ Rows = Callable[[Settings], Iterable[Row]]
 
 GROUPS: dict[str, Rows] = {
     "calls": calls.rows,
+    "eintr": eintr.rows,
     "programs": programs.rows,
     "start": start.rows,
     "stream": stream.rows,
