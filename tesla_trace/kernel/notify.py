@@ -72,7 +72,17 @@ _ioctl = fcntl.ioctl
 class NotifyStop:
     """A call that waits for its answer; see `trap.Stop`."""
 
-    __slots__ = ("args", "call", "copied", "id", "thread", "word", "_listener", "_threads")
+    __slots__ = (
+        "args",
+        "call",
+        "copied",
+        "id",
+        "thread",
+        "word",
+        "_given",
+        "_listener",
+        "_threads",
+    )
 
     def __init__(
         self,
@@ -92,6 +102,7 @@ class NotifyStop:
         self.args = args
         self.word = word
         self.copied = False
+        self._given = False
 
     def unfold(self, subcalls: Mapping[int, tuple[str, int]]) -> None:
         """Be the call that a socketcall(2) stands for, with its arguments as they are now.
@@ -164,6 +175,7 @@ class NotifyStop:
         how, number = (0, 0) if at is None else (ADDFD_SETFD, at)
         # A bytearray, for with bytes Python gives those back and not the descriptor.
         request = bytearray(self.id + ADDFD.pack(how, fd, number, flags))
+        self._given = True
         try:
             return int(_ioctl(self._listener, IOCTL_ADDFD, request))
         except OSError as error:
@@ -179,7 +191,7 @@ class NotifyStop:
         return True
 
     def interrupted(self) -> bool:
-        return pending.interrupts(self.thread)
+        return pending.interrupts(self.thread) if self._given else pending.woken(self.thread)
 
     def reply(self, value: int = 0) -> None:
         self._send(ANSWER.pack(value, 0, 0) if value else _DONE)

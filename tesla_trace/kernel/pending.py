@@ -1,13 +1,21 @@
 """Whether a signal is there for a thread whose call is held.
 
 While a notification is held under WAIT_KILLABLE_RECV, the program's signal handlers, Ctrl-Z and
-Ctrl-\\ wait for us: nothing but a look at /proc/TID/status tells that they are there.  A signal
-counts if it is not blocked and would do something: be caught, stop, or dump core.  (What kills
-without a core dump becomes SIGKILL at once and ends the call without our doing.)
-One that is pending for the process as a whole is taken by *some* thread that
-does not block it, so it only counts for ours when that is the leader, which the kernel asks first,
-or when all the others block it.  A stop that a sibling has taken leaves no pending bit, but the
-sibling in state T.
+Ctrl-\\ wait for us: nothing but a look at the thread tells that they are there.
+
+A thread whose notification was received sleeps on in state S, as it did before.  The signal that
+the kernel has chosen it for wakes it; then it finds that it was received, and sleeps again, so that
+only a fatal signal wakes it: in state D.  So D says that the kernel will look for signals when the
+call ends: be one there by then, or have a sibling taken it, which thread it is for is the kernel's
+choice, as natively.  Group stops and debuggers wake it, too.
+
+A thread that was given a descriptor meanwhile (ADDFD) has been woken by that, and is in state D
+whatever the signals.  So of such a one the masks must tell: a signal counts if it is not blocked
+and would do something: be caught, stop, or dump core.  (What kills without a core dump becomes
+SIGKILL at once and ends the call without our doing.)  One that is pending for the process as a
+whole is taken by *some* thread that does not block it, so it only counts for ours when that is the
+leader, which the kernel asks first, or when all the others block it.  A stop that a sibling has
+taken leaves no pending bit, but the sibling in state T.
 """
 
 from __future__ import annotations
@@ -40,8 +48,13 @@ def _mask(field: str) -> int:
 _BY_DEFAULT = sum(1 << (number - 1) for number in STOPS | CORES)
 
 
+def woken(thread: int) -> bool:
+    """Whether a signal has woken the thread; only of one that was given no descriptor."""
+    return proc.state(thread) == "D"
+
+
 def interrupts(thread: int) -> bool:
-    """Whether the kernel, asked to end the thread's call as by a signal, would find one."""
+    """The same by the masks: whether the kernel would find a signal when the call ends."""
     try:
         own = proc.status(thread)
         effective = _mask(own["SigCgt"]) | (_BY_DEFAULT & ~_mask(own["SigIgn"]))

@@ -27,12 +27,18 @@ def process(thread: int) -> int:
     return int(status(thread)["Tgid"])
 
 
+def state(thread: int) -> str:
+    """The letter of the state that the thread is in, as `ps` shows it; empty if it is gone."""
+    try:
+        with open(f"/proc/{thread}/stat", "rb") as file:
+            return chr(file.read().rpartition(b")")[2][1])
+    except (OSError, IndexError):
+        return ""
+
+
 def is_stopped(process: int) -> bool:
     """Whether a signal has stopped the process; False if it is gone."""
-    try:
-        return status(process)["State"].startswith("T")
-    except (OSError, KeyError):
-        return False
+    return state(process) == "T"
 
 
 def name(thread: int) -> str:

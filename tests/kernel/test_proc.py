@@ -13,6 +13,7 @@ def test_ourselves():
     assert proc.process(os.getpid()) == os.getpid()
     assert os.getpid() in proc.threads(os.getpid())
     assert proc.name(os.getpid())
+    assert proc.state(os.getpid()) == "R"
 
 
 def test_nobody():
@@ -21,6 +22,7 @@ def test_nobody():
         proc.status(nobody)
     assert proc.threads(nobody) == []
     assert proc.name(nobody) == ""
+    assert proc.state(nobody) == ""
     assert proc.closes_on_exec(nobody, 0) is False
 
 
