@@ -67,9 +67,10 @@ def _judged(test: str, native: Outcome, ours: Outcome, again: Again) -> Differen
     if why is not None:
         return Difference(test, native, ours, why, explained=True)
     pairs = [(again(test, False), again(test, True)) for _ in range(TRIES)]
-    natively = {native.what} | {one.what for one, _ in pairs}
+    natively = {native.what, *(one.what for one, _ in pairs)}
+    under_us = {ours.what, *(other.what for _, other in pairs)}
     differ = [(one, other) for one, other in pairs if one.what != other.what]
-    if len(natively) > 1:
+    if under_us <= natively:
         verdict, explained = f"flaky natively too: {', '.join(sorted(natively))}", True
     elif not differ:
         verdict, explained = f"the same when run alone, {TRIES} of {TRIES}", False

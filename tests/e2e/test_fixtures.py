@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.conftest import BUILDS, FIXTURES
-from tests.e2e.process import ROOT, run, start, under
+from tests.e2e.process import LIMIT, ROOT, run, start, under
 
 OTHERWISE = ("compat", "flip", "get", "given", "hostile", "late", "racing", "uring", "x32")
 ALONE = [each.stem for each in FIXTURES if each.stem not in OTHERWISE]
@@ -33,7 +33,7 @@ def test_same_as_natively(built, name, build):
 def with_late_peer(run, channel):
     """Run a program that is told of a server whose backlog is full, and how to have room there."""
     with start(sys.executable, ROOT / "fixtures/peers/late.py", channel) as peer:
-        return run(int(peer.until("\n")), channel)
+        return run(int(peer.until("\n")), channel, limit=3 * LIMIT)
 
 
 @each_build
