@@ -4,11 +4,12 @@ import contextlib
 import os
 import pty
 import signal
+import socket
 import sys
 
 import pytest
 
-from tests.e2e.process import TESLA_TRACE, children, lines
+from tests.e2e.process import ROOT, TESLA_TRACE, children, lines, start
 
 SHELL = """\
 import os, signal, sys
@@ -141,19 +142,60 @@ def test_the_end_of_input(terminal, under):
     shell.until("shell: exit 0")
 
 
-def test_a_call_that_waits_is_stopped_and_interrupted(terminal):
-    """accept is held by us, and must not hold the signals of the terminal."""
-    code = """\
-import socket
-with socket.create_server(("127.0.0.1", 0)) as listener:
+ACCEPTS = """\
+import resource, socket, sys, threading
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+listener = socket.create_server(("127.0.0.1", 0))
+def wait():
     print("ready", flush=True)
     listener.accept()
 """
-    shell = terminal(TESLA_TRACE, "+dummy", sys.executable, "-c", code)
-    shell.until("ready")
-    shell.type("\x1a")
-    shell.until("shell: stopped 20")
-    shell.go_on()
-    shell.type("\x03")
-    shell.until("KeyboardInterrupt")
-    shell.until("shell: killed 2")
+
+CONNECTS = """\
+import resource, socket, sys, threading
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def wait():
+    print("ready", flush=True)
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+"""
+
+LEADER = "wait()"
+THREAD = "threading.Thread(target=wait, daemon=True).start(); threading.Event().wait()"
+
+
+@pytest.fixture
+def full(tmp_path):
+    """The port of a native server whose backlog is full."""
+    with start(sys.executable, ROOT / "fixtures/peers/late.py", tmp_path / "late") as peer:
+        port = int(peer.until("\n"))
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.connect(str(tmp_path / "late"))
+            channel.sendall(b"f")
+            channel.recv(1)
+        yield port
+
+
+@pytest.mark.parametrize("who", [LEADER, THREAD], ids=["leader", "thread"])
+@pytest.mark.parametrize("what", [ACCEPTS, CONNECTS], ids=["accept", "connect"])
+class TestCallThatWaits:
+    """It is held by us, and must not hold the signals of the terminal."""
+
+    def waiting(self, terminal, what, who, port):
+        shell = terminal(TESLA_TRACE, "+dummy", sys.executable, "-c", what + who, port)
+        shell.until("ready")
+        return shell
+
+    def test_stopped_and_interrupted(self, terminal, what, who, full):
+        shell = self.waiting(terminal, what, who, full)
+        for _ in range(2):
+            shell.type("\x1a")
+            shell.until("shell: stopped 20")
+            shell.go_on()
+        shell.type("\x03")
+        shell.until("KeyboardInterrupt")
+        shell.until("shell: killed 2")
+
+    def test_quit(self, terminal, what, who, full):
+        shell = self.waiting(terminal, what, who, full)
+        shell.type("\x1c")
+        shell.until("shell: killed 3")
