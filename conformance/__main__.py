@@ -31,6 +31,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="suites at a time (2)")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=" ".join(MODULES))
     words = parser.parse_args()
+    if words.write and (words.modules or words.short):
+        parser.error("--write is for a full run")
     try:
         python = interpreter()
         chosen = list(SHORT if words.short else suites(words.modules or MODULES))

@@ -56,16 +56,15 @@ class Suite:
 
 
 SHORT = (
-    Suite("test_selectors"),
+    Suite("test_selectors", ("*EpollSelector*",)),
     Suite("test_epoll"),
     Suite(
         "test_socket",
         (
             "*BasicTCPTest*",
             "*NonBlockingTCPTests*",
-            "*NetworkConnection*",
-            "*TCPTimeoutTest*",
-            "*SendfileUsingSendTest*",
+            "*NetworkConnectionNoServer*",
+            "*BufferIOTest*",
         ),
     ),
 )
