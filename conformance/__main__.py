@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from conformance import report
 from conformance.compare import Compared, compare
 from conformance.configurations import CONFIGURATIONS
-from conformance.run import Outcome, again, outcomes
+from conformance.run import Outcome, Outcomes, again, outcomes
 from conformance.suites import MODULES, SHORT, Missing, Suite, interpreter, suites
 from tesla_trace.tables import show
 
@@ -59,7 +59,12 @@ def _compared(
         def alone(test: str, ours: bool) -> Outcome:
             return again(suite, test, handlers if ours else NATIVE)
 
-        compared = compare(suite.module, outcomes(suite, NATIVE), outcomes(suite, handlers), alone)
+        def whole() -> Outcomes:
+            return outcomes(suite, handlers)
+
+        compared = compare(
+            suite.module, outcomes(suite, NATIVE), outcomes(suite, handlers), alone, whole
+        )
         text = f"{name}: {suite.module}: {compared.tests} tests, {compared.unexplained} different"
         print("\n".join([text, *report.lines(compared)]), flush=True)
         return compared

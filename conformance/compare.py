@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from conformance.known import reason
 from conformance.run import Outcome, Outcomes
@@ -15,6 +16,9 @@ NOT_RUN = Outcome("not run")
 
 Again = Callable[[str, bool], Outcome]
 """Runs a test alone, under us or natively."""
+
+Whole = Callable[[], Outcomes]
+"""Runs all tests of the suite under us once more."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,20 @@ class Compared:
         return len(self.differences) - self.explained
 
 
-def compare(suite: str, native: Outcomes, ours: Outcomes, again: Again) -> Compared:
+def compare(suite: str, native: Outcomes, ours: Outcomes, again: Again, whole: Whole) -> Compared:
     """What differs, judged."""
     compared = Compared(suite)
+    whole = cache(whole)
     for test in sorted(native | ours):
         one, other = native.get(test, NOT_RUN), ours.get(test, NOT_RUN)
         if one.what == other.what:
             compared.same += 1
         else:
-            compared.differences.append(_judged(test, one, other, again))
+            compared.differences.append(_judged(test, one, other, again, whole))
     return compared
 
 
-def _judged(test: str, native: Outcome, ours: Outcome, again: Again) -> Difference:
+def _judged(test: str, native: Outcome, ours: Outcome, again: Again, whole: Whole) -> Difference:
     why = reason(test)
     if why is not None:
         return Difference(test, native, ours, why, explained=True)
@@ -72,6 +77,8 @@ def _judged(test: str, native: Outcome, ours: Outcome, again: Again) -> Differen
     differ = [(one, other) for one, other in pairs if one.what != other.what]
     if under_us <= natively:
         verdict, explained = f"flaky natively too: {', '.join(sorted(natively))}", True
+    elif not differ and whole().get(test, NOT_RUN).what in natively:
+        verdict, explained = "once only: the same alone, and when all were run again", True
     elif not differ:
         verdict, explained = f"the same when run alone, {TRIES} of {TRIES}", False
     else:

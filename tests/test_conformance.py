@@ -10,18 +10,31 @@ def outcomes(**what):
 
 def test_what_differs_is_told_from_what_is_flaky_or_known(monkeypatch):
     monkeypatch.setitem(known.KNOWN, "kno*n", "the kernel is so")
-    native = outcomes(same="ok", flaky="ok", differs="ok", gone="ok", known="ok")
-    ours = outcomes(same="ok", flaky="FAIL", differs="FAIL", known="FAIL", new="ok")
+    native = outcomes(
+        same="ok", flaky="ok", differs="ok", gone="ok", known="ok", once="ok", all="ok"
+    )
+    ours = outcomes(
+        same="ok", flaky="FAIL", differs="FAIL", known="FAIL", new="ok", once="FAIL", all="FAIL"
+    )
+    runs = []
     turns = iter("FAIL ok FAIL ok ok ok FAIL ok ok ok".split())
 
     def alone(test, under_us):
         if test == "flaky":
             return run.Outcome(next(turns))
-        return (ours if under_us else native).get(test, compare.NOT_RUN)
+        with_the_rest = test in ("once", "all")
+        return (ours if under_us and not with_the_rest else native).get(test, compare.NOT_RUN)
 
-    compared = compare.compare("suite", native, ours, alone)
-    assert (compared.tests, compared.same, compared.explained, compared.unexplained) == (6, 1, 2, 3)
+    def whole():
+        runs.append(None)
+        return ours | outcomes(once="ok")
+
+    compared = compare.compare("suite", native, ours, alone, whole)
+    assert len(runs) == 1
+    assert (compared.tests, compared.same, compared.explained, compared.unexplained) == (8, 1, 3, 4)
     verdicts = {each.test: each.verdict for each in compared.differences}
+    assert verdicts["once"] == "once only: the same alone, and when all were run again"
+    assert verdicts["all"] == "the same when run alone, 5 of 5"
     assert verdicts["known"] == "the kernel is so"
     assert verdicts["flaky"] == "flaky natively too: FAIL, ok"
     assert verdicts["differs"] == verdicts["gone"] == "differs 5 of 5 when run alone"
