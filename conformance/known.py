@@ -11,7 +11,7 @@ KNOWN: dict[str, str] = {
     ),
     "test.test_socket.NetworkConnectionAttributesTest.testSourceAddress": (
         "a race in the test: its clean-up closes the socket while its other thread may still ask"
-        " for the socket's name"
+        " for the name; natively, too, it fails where getsockname(2) takes 20 ms"
     ),
     "test.test_asyncio.test_streams.StreamTests.test_unclosed_resource_warnings": (
         "on loopback TCP delivers an end within close(2), a pair's passes through us; so a test"
