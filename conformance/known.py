@@ -21,10 +21,6 @@ KNOWN: dict[str, str] = {
         "a pair has a connection from birth, so that what is sent before connect(2) is taken, and"
         " dropped"
     ),
-    "test.test_asyncio.test_sock_lowlevel.EPollEventLoopTests.test_sock_client_connect_racing": (
-        "a second connect after one that failed gives the descriptor a fresh pair, and epoll"
-        " registers files, not descriptors"
-    ),
 }
 """By the name of the test, or a pattern of names."""
 
