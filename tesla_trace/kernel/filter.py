@@ -65,8 +65,25 @@ class Rule:
         return all(condition.holds(args) for condition in self.conditions)
 
 
-REFUSED = ("io_uring_setup",)
-"""Calls that reach the network without any other: they get ENOSYS, and programs do without."""
+REFUSED = ("io_uring_setup", "io_uring_enter", "io_uring_register")
+"""Calls that reach the network without any other: they get ENOSYS, and programs do without.  All
+three, for a ring may be inherited."""
+
+
+def all_but(arg: int, values: Iterable[int], bits: int) -> Iterator[Masked]:
+    """Conditions, one of which holds for each 32-bit register less than 2**`bits` but `values`.
+
+    Masks, for a comparison would look at the upper half of the register, which the kernel ignores.
+    """
+    yield from _all_but(arg, frozenset(values), 0, 1 << bits)
+
+
+def _all_but(arg: int, values: frozenset[int], start: int, size: int) -> Iterator[Masked]:
+    if not any(start <= value < start + size for value in values):
+        yield Masked(arg, 0xFFFFFFFF & -size, start)
+    elif size > 1:
+        for half in (start, start + size // 2):
+            yield from _all_but(arg, values, half, size // 2)
 
 
 def numbers(rules: Iterable[Rule], on: Iterable[Arch] | None = None) -> dict[int, dict[int, str]]:

@@ -32,8 +32,9 @@ import select
 import struct
 from collections.abc import Mapping, Sequence
 
-from tesla_trace.kernel import memory, pending, proc
+from tesla_trace.kernel import memory, namespaces, pending, proc, rights
 from tesla_trace.kernel.arches import MULTIPLEXER, arches
+from tesla_trace.kernel.rights import Ids
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
 
@@ -139,6 +140,27 @@ class NotifyStop:
 
     def closes_on_exec(self, fd: int) -> bool:
         return proc.closes_on_exec(self.thread, fd)
+
+    def standing(self) -> tuple[Ids, str, str]:
+        try:
+            return self._threads.standing(self.thread)
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise Gone from error
+
+    def groups(self) -> tuple[int, ...]:
+        return rights.groups(self.thread)
+
+    def network(self) -> int:
+        return namespaces.of(self.thread)
+
+    def lacks_rights(self) -> bool:
+        try:
+            return self._threads[self.thread].lacks_rights
+        except OSError:
+            return False
+
+    def moving(self) -> None:
+        self._threads.moving(self.process())
 
     def read(self, address: int, size: int) -> bytes:
         try:

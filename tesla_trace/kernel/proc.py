@@ -72,6 +72,21 @@ def _rights(thread: int) -> list[str]:
     return [user, *(found[each] for each in ("Uid", "Gid", "Groups", "CapEff"))]
 
 
+def pidfd(thread: int, fd: int) -> int | None:
+    """The process that a pidfd of the thread is of; None if it is not one, or that is gone."""
+    number = int(_fdinfo(thread, fd).get("Pid", "-1"))
+    return number if number > 0 else None
+
+
+def number_in(thread: int, process: int) -> int | None:
+    """The number, for us, of what is `process` for the thread; None in another pid namespace."""
+    try:
+        same = os.readlink(f"/proc/{thread}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+    return process if same else None
+
+
 def threads(process: int) -> list[int]:
     """The threads of a process; none if it is gone."""
     try:
@@ -104,12 +119,7 @@ def files(thread: int) -> Iterator[tuple[int, str]]:
 
 def flags(thread: int, fd: int) -> int:
     """The open(2) flags of a descriptor of the thread; 0 if there is none."""
-    try:
-        with open(f"/proc/{thread}/fdinfo/{fd}") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
-    except OSError:
-        return 0
-    return int(fields.get("flags", "0"), 8)
+    return int(_fdinfo(thread, fd).get("flags", "0"), 8)
 
 
 def closes_on_exec(thread: int, fd: int) -> bool:
@@ -127,3 +137,11 @@ def has_room(thread: int) -> bool:
         return os.stat(f"/proc/{thread}/fd").st_size < most
     except OSError:
         return True
+
+
+def _fdinfo(thread: int, fd: int) -> dict[str, str]:
+    try:
+        with open(f"/proc/{thread}/fdinfo/{fd}") as file:
+            return dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return {}

@@ -5,8 +5,9 @@ with PIDFD_THREAD, from Linux 6.9); an open directory /proc/TID/fd stays bound t
 says ENOENT for ever when that thread is gone, even if another has got its number since.  Reading a
 link in it takes 4 µs, by the full path 5.
 
-What it means for us: a `Thread` is kept for each of the threads met last; nothing that it says is
-remembered, only the way to ask.
+What it means for us: a `Thread` is kept for each of the threads met last; what it says is not
+remembered, only the way to ask; but its namespaces are, which only its own setns(2) and unshare(2)
+change.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections import OrderedDict
 from functools import cached_property
 
-from tesla_trace.kernel import proc
+from tesla_trace.kernel import proc, rights
 from tesla_trace.kernel.libc import pidfd_getfd
+from tesla_trace.kernel.rights import Ids
 
 PIDFD_THREAD = os.O_EXCL
 
@@ -35,12 +38,40 @@ class Thread:
         self.number = number
         self._fds = os.open(f"/proc/{number}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pidfd: int | None = None
+        self.seen: tuple[str, str] | None = None
+        """The namespaces that it was in when it was last looked at."""
 
     def close(self) -> None:
         """Let go of what was opened."""
         os.close(self._fds)
         if self._pidfd is not None:
             os.close(self._pidfd)
+
+    @property
+    def pidfd(self) -> int:
+        """A pidfd of the thread.
+
+        Raises:
+            OSError: ESRCH, the thread is gone.
+        """
+        if self._pidfd is None:
+            self._pidfd = open_pidfd(self.number)
+        return self._pidfd
+
+    def namespaces(self) -> tuple[str, str]:
+        """Its user and its network namespace, by name; empty where they are not ours to know.
+
+        Raises:
+            OSError: ENOENT or ESRCH, the thread is gone.
+        """
+        try:
+            self.seen = (
+                os.readlink("../ns/user", dir_fd=self._fds),
+                os.readlink("../ns/net", dir_fd=self._fds),
+            )
+        except PermissionError:
+            return "", ""
+        return self.seen
 
     @cached_property
     def process(self) -> int:
@@ -50,6 +81,19 @@ class Thread:
             OSError: the thread is gone.
         """
         return proc.process(self.number)
+
+    @cached_property
+    def lacks_rights(self) -> bool:
+        """Whether its program's file gives rights, by set-uid or capabilities, that it has not."""
+        file = f"/proc/{self.number}/exe"
+        try:
+            told = os.stat(file)
+            if told.st_mode & stat.S_ISUID:
+                return told.st_uid != rights.of(self.number, self.pidfd)[1].uid
+            os.getxattr(file, "security.capability")
+        except OSError:  # none, or not ours to see
+            return False
+        return not rights.capabilities(self.number)
 
     def file(self, fd: int) -> bytes:
         """What a descriptor of the thread is: `socket:[INODE]` for a socket.
@@ -67,9 +111,7 @@ class Thread:
         Raises:
             OSError: EBADF, it is not a descriptor of `file`; others as pidfd_getfd(2).
         """
-        if self._pidfd is None:
-            self._pidfd = open_pidfd(self.number)
-        copy = pidfd_getfd(self._pidfd, fd)
+        copy = pidfd_getfd(self.pidfd, fd)
         if b"socket:[%d]" % os.fstat(copy).st_ino != file:
             os.close(copy)
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -81,6 +123,7 @@ class Threads:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[int, Thread] = OrderedDict()
+        self._moved: set[int] = set()
 
     def __getitem__(self, number: int) -> Thread:
         """The thread of this number.
@@ -94,6 +137,31 @@ class Threads:
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)[1].close()
         return thread
+
+    def standing(self, number: int) -> tuple[Ids, str, str]:
+        """Whose the thread is, and its namespaces, as they are now.
+
+        Raises:
+            OSError: ENOENT or ESRCH, it is gone.
+        """
+        try:
+            return self._standing(number)
+        except (FileNotFoundError, ProcessLookupError):
+            self.forget(number)  # the number may have passed to another thread
+        return self._standing(number)
+
+    def _standing(self, number: int) -> tuple[Ids, str, str]:
+        thread = self[number]
+        process, ids = rights.of(number, thread.pidfd)
+        seen = None if process in self._moved else thread.seen
+        return ids, *(seen or thread.namespaces())
+
+    def moving(self, process: int) -> None:
+        """A thread of the process is about to change its namespaces.
+
+        The process, for a thread that executes another program takes its leader's number.
+        """
+        self._moved.add(process)
 
     def forget(self, number: int) -> None:
         """Ask anew, the next time."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tesla_trace.kernel.rights import Ids
+
 
 class Gone(Exception):
     """The call that is spoken of is over: its thread died, or a signal took it away."""
@@ -47,6 +49,35 @@ class Stop(Protocol):
 
     def closes_on_exec(self, fd: int) -> bool:
         """Whether the thread's descriptor has FD_CLOEXEC."""
+
+    def standing(self) -> tuple[Ids, str, str]:
+        """Whose the thread is, and its user and network namespaces as /proc/PID/ns names them.
+
+        The names are empty where they are not ours to know: see `file`.
+
+        Raises:
+            Gone: the thread is over.
+        """
+
+    def groups(self) -> tuple[int, ...]:
+        """The supplementary groups of the thread.
+
+        Raises:
+            OSError: it is gone.
+        """
+
+    def network(self) -> int:
+        """An open file of the network namespace that the thread is in; the caller's to close.
+
+        Raises:
+            OSError: it is gone, or not ours to look into.
+        """
+
+    def lacks_rights(self) -> bool:
+        """Whether the program's file is set-uid, or has capabilities, and the thread is without."""
+
+    def moving(self) -> None:
+        """The call is about to change the namespaces of the thread."""
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of the program's memory, read while the call was certainly still stopped.
