@@ -3,8 +3,8 @@
 from tesla_trace.address import Address, is_loopback, numeric, shown
 from tesla_trace.flow.clock import Clock, Timer
 from tesla_trace.flow.delayed import Delayed
-from tesla_trace.flow.errors import failure, reason, trace
-from tesla_trace.flow.flow import Flow
+from tesla_trace.flow.errors import failure, named, reason, trace
+from tesla_trace.flow.flow import Flow, printable
 from tesla_trace.flow.handler import NOBODY, Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import ADDRESS, RATE, SECONDS, SIZE, TEXT, Kind, choice, whole
@@ -51,10 +51,12 @@ __all__ = [
     "flag",
     "installed",
     "is_loopback",
+    "named",
     "numeric",
     "option",
     "optional",
     "parse",
+    "printable",
     "reason",
     "shown",
     "trace",

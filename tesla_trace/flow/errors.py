@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 
@@ -10,6 +11,11 @@ from collections.abc import Callable
 def failure(number: int, why: str) -> OSError:
     """The OSError for `number`; `why` goes to the log, not to the program."""
     return OSError(number, f"{os.strerror(number)}: {why}")
+
+
+def named(error: OSError) -> str:
+    """The name of its errno: `ECONNREFUSED`."""
+    return errno.errorcode.get(error.errno or errno.EIO, f"errno {error.errno}")
 
 
 def reason(error: OSError) -> str:

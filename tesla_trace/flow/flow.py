@@ -30,15 +30,22 @@ class Flow:
     """Write one line to the log, just as it is: for lines that a machine is to read."""
     say: Callable[[str], None] = field(default=_unheard)
     """Write one line to the log as ours, among those of others: for people."""
+    out: int = 0
+    """Bytes that the program wrote."""
+    into: int = 0
+    """Bytes that the program was given."""
+    failed: str = ""
+    """The errno that it failed with, by name."""
 
     def log(self, line: str) -> None:
         """Write `line` to the log behind the name of the flow."""
         self.say(f"{self}: {line}")
 
     def __str__(self) -> str:
-        """How lines of the log name it: `3 curl[4711]`.
+        """How lines of the log name it: `3 curl[4711]`."""
+        return f"{self.number} {printable(self.program)}[{self.pid}]"
 
-        A process chooses its name, so what would break a line or move the cursor is left out.
-        """
-        program = "".join(letter if letter.isprintable() else "?" for letter in self.program)
-        return f"{self.number} {program}[{self.pid}]"
+
+def printable(name: str) -> str:
+    """A process's name without what would break a line or move the cursor: it chose it itself."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)

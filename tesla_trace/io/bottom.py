@@ -69,8 +69,9 @@ class Bottom(Endpoint):
 
     def accept(self) -> tuple[FlowHandler, Address]:
         """Take a connection that waits."""
-        real, peer = self.real.accept()
-        return self._network.accepted(self.ctx, real, peer), peer
+        with self.graph.guise:
+            real, peer = self.real.accept()
+        return self._network.accepted(self, real, peer), peer
 
     def shutdown(self, read: bool, write: bool) -> None:
         """End a direction, the way out after all that was written."""
@@ -257,7 +258,8 @@ class Bottom(Endpoint):
             raise failure(errno.EAFNOSUPPORT, "bound to an address of another family")
         self._watch.close()
         self.real.close()
-        self.real = socket.socket(domain, self.ctx.type)
+        with self.graph.guise:
+            self.real = socket.socket(domain, self.ctx.type)
         self._ready()
         for (level, option), value in self.settings.items():
             if level in (socket.SOL_SOCKET, socket.IPPROTO_TCP) or domain == self.ctx.domain:

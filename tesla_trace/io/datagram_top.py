@@ -149,6 +149,7 @@ class DatagramTop(FlowHandler):
         if data is None:
             self._leave()
             return False
+        self.ctx.flow.out += len(data)
         try:
             self.below.write(data)
         except OSError as error:
@@ -176,7 +177,9 @@ class DatagramTop(FlowHandler):
 
     def _put(self, data: bytes, label: Label) -> bool:
         try:
-            return self._pair.send(data, label)
+            sent = self._pair.send(data, label)
+            self.ctx.flow.into += len(data) if sent else 0
+            return sent
         except OSError:  # the program has closed, or too many labels are under way: it is dropped
             return True
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -16,20 +17,31 @@ from tesla_trace.io.loop import Alarm, Loop, Watch
 
 Call = Callable[[], object]
 
+OURSELVES: AbstractContextManager[object] = nullcontext()
+
 
 class TopEnd(Protocol):
     """The program's end of a graph."""
+
+    closed: bool
 
     def lose(self, error: OSError) -> None:
         """The flow is over."""
 
 
 class Graph:
-    """The `flow.Clock` of all handlers of a flow, and their guard."""
+    """The `flow.Clock` of all handlers of a flow, and their guard.
 
-    def __init__(self, loop: Loop, flow: Flow) -> None:
+    Args:
+        guise: `with` it, the sockets of the flow are made.
+    """
+
+    def __init__(
+        self, loop: Loop, flow: Flow, guise: AbstractContextManager[object] = OURSELVES
+    ) -> None:
         self.loop = loop
         self.flow = flow
+        self.guise = guise
         self.top: TopEnd | None = None
         self.bottoms: list[FlowHandler] = []
         self._crashed = False

@@ -17,6 +17,9 @@ STALLED = 60.0
 """Seconds without a byte after which, at the end, a connection is given up."""
 
 
+def _unheard(flow: Flow) -> None: ...
+
+
 class Network:
     """Makes the bottoms of graphs, and knows which still have something to send."""
 
@@ -26,6 +29,8 @@ class Network:
         self.open: set[Endpoint] = set()
         self.flow: Callable[[], Flow] = Flow
         """Makes the `Flow` of a connection that comes in."""
+        self.over: Callable[[Flow], None] = _unheard
+        """Told when nothing is left of a flow."""
         self._drained: Callable[[], None] | None = None
 
     def bottom(self, graph: Graph, domain: int, real: socket.socket) -> Bottom:
@@ -42,7 +47,9 @@ class Network:
         Raises:
             OSError: as socket(2).
         """
-        return self.bottom(graph, domain, socket.socket(domain, socket.SOCK_STREAM))
+        with graph.guise:
+            real = socket.socket(domain, socket.SOCK_STREAM)
+        return self.bottom(graph, domain, real)
 
     def another(self, graph: Graph, domain: int, type: int) -> Endpoint:
         """One more flow of either kind for a graph.
@@ -51,15 +58,18 @@ class Network:
             OSError: as socket(2).
         """
         if type == socket.SOCK_DGRAM:
-            return self.datagrams(graph, domain, socket.socket(domain, type))
+            with graph.guise:
+                real = socket.socket(domain, type)
+            return self.datagrams(graph, domain, real)
         return self.stream(graph, domain)
 
-    def accepted(self, ctx: Context, real: socket.socket, peer: Address) -> Bottom:
+    def accepted(self, listener: Bottom, real: socket.socket, peer: Address) -> Bottom:
         """A flow that came in: the bottom of a new graph."""
+        ctx = listener.ctx
         flow = self.flow()
         flow.accepted, flow.target = True, peer
         flow.pid, flow.program = ctx.flow.pid, ctx.flow.program
-        graph = Graph(self.loop, flow)
+        graph = Graph(self.loop, flow, listener.graph.guise)
         bottom = self.bottom(graph, ctx.domain, real)
         bottom.start()
         return bottom
@@ -67,6 +77,9 @@ class Network:
     def forget(self, bottom: Endpoint) -> None:
         """A socket has been closed."""
         self.open.discard(bottom)
+        graph = bottom.graph
+        if not graph.bottoms and (graph.top is None or graph.top.closed):
+            self.over(graph.flow)
         if not self.open and self._drained is not None:
             self._drained()
 

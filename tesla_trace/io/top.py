@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Protocol
 
-from tesla_trace.flow import Address, Context, FlowHandler
+from tesla_trace.flow import Address, Context, FlowHandler, named
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
 from tesla_trace.io.pair import Pair
@@ -137,6 +137,7 @@ class Top(FlowHandler):
         except OSError:  # ECONNRESET: closed with something unread
             return self._leave(unread=True)
         if data:
+            self.ctx.flow.out += len(data)
             if not self.below.write(data):
                 self._refuse()
             self._pass_urgent()
@@ -189,12 +190,14 @@ class Top(FlowHandler):
 
     def _send(self, data: bytes) -> int:
         try:
-            return self._pair.master.send(data, flags_for(data))
+            sent = self._pair.master.send(data, flags_for(data))
         except BlockingIOError:
             return 0
         except OSError:  # closed, or shut down for reading
             self._deaf = True
             return 0
+        self.ctx.flow.into += sent
+        return sent
 
     def _gone(self) -> bool:
         poll = select.poll()
@@ -232,6 +235,7 @@ class Top(FlowHandler):
 
     def _finish(self, error: OSError) -> None:
         if not self.closed:
+            self.ctx.flow.failed = named(error)
             self._owner.spoil()
             self._owner.lost()
             self.abort()  # last, for it reaches the handlers
