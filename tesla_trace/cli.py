@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tesla_trace.flow import Stack
     from tesla_trace.front import FrontEnd
     from tesla_trace.kernel.signals import Signals
+    from tesla_trace.summary import Summary
 
 USAGE = 2
 """Exit status for a command line that makes no sense."""
@@ -23,7 +24,7 @@ NO_TRAP = 3
 """Exit status where this machine does not let us trap system calls."""
 
 HELP = """\
-usage: tesla_trace [--log FILE] [--wait] [-d] +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM ARG ...
+usage: tesla_trace [--OPTION] ... +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM ARG ...
        tesla_trace +HANDLER          what that handler does, and its options
        tesla_trace --handlers        the handlers there are
        tesla_trace --doctor          what this machine allows
@@ -34,6 +35,9 @@ Run PROGRAM with every TCP connection that it makes or accepts going through the
 The first handler named is nearest the program, the last nearest the network.
 
   --log FILE   write our own messages to FILE, with the time, rather than to stderr
+  --report FILE
+               write what happened to FILE at the end, as JSON: each flow, and what was not covered
+  --strict     refuse what no handler can be given (UDP, raw sockets ...) rather than let it by
   --wait       return only when every process is gone and every byte has been delivered
   -d           log each call that crosses a handler
   --           the program follows, whatever it is called
@@ -51,6 +55,8 @@ class Words:
     handlers: list[str] = field(default_factory=list)
     program: list[str] = field(default_factory=list)
     log: str | None = None
+    report: str | None = None
+    strict: bool = False
     wait: bool = False
     debug: bool = False
     action: str = ""
@@ -66,7 +72,7 @@ def take_apart(argv: Sequence[str]) -> Words:
         ValueError: an option of ours is wrong; the text is for the user.
     """
     words, rest = Words(), list(argv)
-    valued = {"--log", "--keygen"}
+    valued = {"--log", "--report", "--keygen"}
     while rest:
         word = rest[0]
         name, equals, value = word.partition("=")
@@ -86,6 +92,10 @@ def take_apart(argv: Sequence[str]) -> Words:
             value = rest.pop(0)
         if name == "--log":
             words.log = value
+        elif name == "--report":
+            words.report = value
+        elif word == "--strict":
+            words.strict = True
         elif word == "--wait":
             words.wait = True
         elif word == "-d":
@@ -116,12 +126,33 @@ def main() -> None:
         die(str(wrong), USAGE)
     if not words.program:
         die("no program given; tesla_trace --help says more", USAGE)
+    if words.strict:
+        _refuse_connected()
     _occupy_standard_files()
     try:
         report = Report(words.log)
     except OSError as wrong:
         die(f"--log {words.log}: {wrong.strerror}", USAGE)
-    _run(words, Stack(named, probed=words.debug), report)
+    _run(words, Stack(named, probed=words.debug), report, _summary(words))
+
+
+def _summary(words: Words) -> Summary | None:
+    if words.report is None:
+        return None
+    from tesla_trace.summary import Summary
+
+    try:
+        return Summary(words.report, words.program)
+    except OSError as wrong:
+        die(f"--report {words.report}: {wrong.strerror}", USAGE)
+
+
+def _refuse_connected() -> None:
+    from tesla_trace.front import inherited
+    from tesla_trace.syscalls.strangers import connected
+
+    for fd in connected((0, 1, 2, *inherited())):
+        die(f"--strict: descriptor {fd} is a connection, past the handlers already", USAGE)
 
 
 def _occupy_standard_files() -> None:
@@ -136,7 +167,7 @@ def _occupy_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number
 
 
-def _run(words: Words, stack: Stack, report: Report) -> None:
+def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) -> None:
     try:
         from tesla_trace import front
         from tesla_trace.flow import trace
@@ -147,7 +178,16 @@ def _run(words: Words, stack: Stack, report: Report) -> None:
 
     def supervise(end: FrontEnd, signals: Signals) -> int:
         try:
-            supervisor = Supervisor(words.program, stack, report, signals, end, stay=words.wait)
+            supervisor = Supervisor(
+                words.program,
+                stack,
+                report,
+                signals,
+                end,
+                stay=words.wait,
+                strict=words.strict,
+                summary=summary,
+            )
         except ExecError as wrong:
             report.write(str(wrong))
             return wrong.status

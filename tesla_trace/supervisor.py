@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Stack
 from tesla_trace.front import EXITED, SIGNALLED, STARTED, STOPPED, WORD, FrontEnd, let_go
@@ -21,7 +22,11 @@ from tesla_trace.kernel.spawn import spawn
 from tesla_trace.kernel.trap import Trap
 from tesla_trace.report import Report
 from tesla_trace.syscalls import adopt, table
+from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.session import Session
+
+if TYPE_CHECKING:
+    from tesla_trace.summary import Summary
 
 AWAKE = 0.05
 """Seconds in which a front that was continued with its program says so."""
@@ -36,6 +41,8 @@ class Supervisor:
     Args:
         front: our end of the channel to the front.
         stay: let the front wait until every process is gone and every byte has been delivered.
+        strict: refuse what would go past the handlers.
+        summary: takes what happened, for the file of `--report`.
 
     Raises:
         FilterError, ExecError: the program was not started.
@@ -50,6 +57,8 @@ class Supervisor:
         front: FrontEnd,
         *,
         stay: bool,
+        strict: bool = False,
+        summary: Summary | None = None,
     ) -> None:
         self._report = report
         self._signals = signals
@@ -62,12 +71,17 @@ class Supervisor:
         self._awake = 0
         """The number of the last stop that the front came out of."""
         self._loop = Loop(self._failed)
-        self._session = Session(self._loop, stack, report.write, report.raw)
+        self._session = Session(self._loop, stack, report.write, report.raw, strict=strict)
+        self._summary = summary
+        if summary is not None:
+            self._session.accounts = Accounts(summary.keep)
         gc.freeze()  # what is there now stays: the collector need not look at it again
         gc.enable()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         rules = table.rules(stack)
         files = _raise_limit()
+        ours = (0, 1, 2, *front.inherited)
+        self._session.strangers.inherit(ours, os.path.basename(argv[0]))
         self._pid, listener = spawn(argv, filters.build(rules), signals, front.group, files)
         self._say(STARTED, self._pid)
         self._trap: Trap = NotifyTrap(listener, filters.numbers(rules))
@@ -139,13 +153,31 @@ class Supervisor:
             self._session.network.drain(self._finish)
 
     def _finish(self) -> None:
+        self._summarise()
         self._leave()
         self._loop.stop()
+
+    def _summarise(self) -> None:
+        """Write the report: nobody is left to add to it."""
+        accounts, self._session.accounts = self._session.accounts, None
+        if self._summary is None or accounts is None or self._status is None:
+            return
+        accounts.close()
+        status = os.waitstatus_to_exitcode(self._status)
+        try:
+            self._summary.write(status, accounts.totals, self._session.counted.counts())
+        except OSError as wrong:
+            self._report.write(f"--report: {wrong.strerror}")
+
+    def _say_what_was_not_covered(self) -> None:
+        if self._session.counted.changed:
+            self._report.write(f"not covered: {self._session.counted.line()}")
 
     # ---- the front ----
 
     def _leave(self) -> None:
         """Let the front return what the program returned."""
+        self._say_what_was_not_covered()
         if not self._left and self._status is not None:
             self._left = True
             self._say(EXITED, self._status)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import pkgutil
 import re
@@ -90,7 +91,26 @@ def options_table() -> str:
     return markdown(("option", "kept by", "because"), rows)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"handlers": handlers_table, "options": options_table}
+def ways_table() -> str:
+    """Every way past the trap, and what becomes of it."""
+    from tesla_trace.syscalls.ways import WAYS, Outcome
+
+    rows = []
+    for way in WAYS.values():
+        becomes, refused = way.outcome.value, f"`{errno.errorcode.get(way.errno)}`"
+        if way.outcome is Outcome.REFUSED:
+            becomes += f" ({refused})"
+        closed = refused if way.outcome is Outcome.COUNTED else "the same"
+        rows.append((way.what, becomes, closed, way.note, f"`{way.test}`"))
+    titles = ("way", "what becomes of it", "where nothing may pass", "", "shown by")
+    return markdown(titles, rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "handlers": handlers_table,
+    "ways": ways_table,
+    "options": options_table,
+}
 """What stands between the markers of each name."""
 
 

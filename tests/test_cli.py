@@ -22,6 +22,8 @@ from tests.e2e.process import LIMIT, TESLA_TRACE
         ("--log=f=g +a prog", Words(["+a"], ["prog"], log="f=g")),
         ("+a --log f -b prog", Words(["+a", "-b"], ["prog"], log="f")),
         ("-d --wait +a prog -d", Words(["+a"], ["prog", "-d"], debug=True, wait=True)),
+        ("--strict --report=f +a prog", Words(["+a"], ["prog"], report="f", strict=True)),
+        ("--report f +a prog", Words(["+a"], ["prog"], report="f")),
         ("+a -d prog", Words(["+a", "-d"], ["prog"])),
         ("+a", Words(["+a"])),
         ("+a - x", Words(["+a"], ["-", "x"])),
@@ -37,7 +39,10 @@ def test_take_apart(line, words):
     assert take_apart(line.split()) == words
 
 
-@pytest.mark.parametrize("line", ["--nonsense", "-x +a", "--log", "--keygen", "--wait=yes +a b"])
+@pytest.mark.parametrize(
+    "line",
+    ["--nonsense", "-x +a", "--log", "--keygen", "--report", "--strict=1 +a b", "--wait=yes +a b"],
+)
 def test_an_option_that_makes_no_sense(line):
     with pytest.raises(ValueError, match=line.split("=")[0].split()[0]):
         take_apart(line.split())
@@ -71,6 +76,9 @@ def tesla_trace(*words):
         ("--nonsense +dummy PROGRAM", ["--nonsense"]),
         ("--log /nowhere/log +dummy PROGRAM", ["/nowhere/log"]),
         ("--log", ["--log"]),
+        ("--report /nowhere/report +dummy PROGRAM", ["/nowhere/report", "No such file"]),
+        ("--report=/dev/null +dummy PROGRAM", ["/dev/null", "not a regular file"]),
+        ("--report", ["--report"]),
         ("--keygen", ["--keygen"]),
         ("+socks=proxy:1080", ["no program"]),
         ("", ["no program", "--help"]),

@@ -71,7 +71,7 @@ class Bottom(Endpoint):
         """Take a connection that waits."""
         with self.graph.guise:
             real, peer = self.real.accept()
-        return self._network.accepted(self, real, peer), peer
+        return self._network.accepted(self.ctx, self.graph, real, peer), peer
 
     def shutdown(self, read: bool, write: bool) -> None:
         """End a direction, the way out after all that was written."""

@@ -63,13 +63,12 @@ class Network:
             return self.datagrams(graph, domain, real)
         return self.stream(graph, domain)
 
-    def accepted(self, listener: Bottom, real: socket.socket, peer: Address) -> Bottom:
+    def accepted(self, ctx: Context, listener: Graph, real: socket.socket, peer: Address) -> Bottom:
         """A flow that came in: the bottom of a new graph."""
-        ctx = listener.ctx
         flow = self.flow()
         flow.accepted, flow.target = True, peer
         flow.pid, flow.program = ctx.flow.pid, ctx.flow.program
-        graph = Graph(self.loop, flow, listener.graph.guise)
+        graph = Graph(self.loop, flow, listener.guise)
         bottom = self.bottom(graph, ctx.domain, real)
         bottom.start()
         return bottom

@@ -50,28 +50,6 @@ def name(thread: int) -> str:
         return ""
 
 
-def network(thread: int) -> str:
-    """The network namespace that the thread is in; empty if it is gone."""
-    try:
-        return os.readlink(f"/proc/{thread}/ns/net")
-    except OSError:
-        return ""
-
-
-def rights_are_ours(thread: int) -> bool:
-    """Whether the thread may do what we may: the same users, groups and capabilities."""
-    try:
-        return _rights(thread) == _rights(os.getpid())
-    except (OSError, KeyError):
-        return False
-
-
-def _rights(thread: int) -> list[str]:
-    found = status(thread)
-    user = os.readlink(f"/proc/{thread}/ns/user")
-    return [user, *(found[each] for each in ("Uid", "Gid", "Groups", "CapEff"))]
-
-
 def pidfd(thread: int, fd: int) -> int | None:
     """The process that a pidfd of the thread is of; None if it is not one, or that is gone."""
     number = int(_fdinfo(thread, fd).get("Pid", "-1"))

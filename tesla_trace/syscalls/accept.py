@@ -123,6 +123,7 @@ def listen(session: Session, stop: Stop, socket: Socket) -> None:
     if socket.pair.closed:
         socket.repair(stop, fd)
     size = min(size, 4096) if size >= 0 else 4096  # as the kernel does with somaxconn
+    socket.owned_by(stop)
     try:
         socket.build(stop).listen(size)
     except OSError:
@@ -145,6 +146,7 @@ def accept(session: Session, stop: Stop, socket: Socket) -> None:
         raise error(errno.EINVAL)
     if socket.state is not State.LISTENING or socket.backlog is None:
         raise error(errno.EINVAL)
+    socket.owned_by(stop)
     if answer(socket, stop):
         return
     with socket.borrowed(stop, fd) as app:

@@ -21,7 +21,6 @@ import os
 import socket as sockets
 import sys
 from contextlib import closing, suppress
-from functools import cache
 
 from tesla_trace.address import shown
 from tesla_trace.flow import numeric
@@ -30,11 +29,13 @@ from tesla_trace.kernel.libc import check, libc
 from tesla_trace.kernel.replace import replace
 from tesla_trace.kernel.thread import Thread
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.acting import Guise
 from tesla_trace.syscalls.beside import beside
 from tesla_trace.syscalls.carried import CARRIED, HALVED
 from tesla_trace.syscalls.options import STORED
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
+from tesla_trace.syscalls.ways import WAYS, Way
 from tesla_trace.syscalls.words import error, pack_int
 
 CLOSE, LISTEN, SYN_SENT = 7, 10, 2
@@ -68,7 +69,12 @@ def look(session: Session, stop: Stop, fd: int) -> sockets.socket | None:
     Raises:
         OSError: EBADF, ENOTSOCK; EPROTONOSUPPORT, a kind that would bypass a handler.
     """
-    file = stop.file(fd)
+    try:
+        file = stop.file(fd)
+    except PermissionError:
+        if session.closed or not session.acting.others(stop):
+            raise
+        return None
     if file is None:
         raise error(errno.EBADF)
     if not file.startswith(b"socket:["):
@@ -99,8 +105,11 @@ def adopt(session: Session, stop: Stop, fd: int, found: sockets.socket) -> Socke
         session.say_once(f"a connection that the program did not make: {LEFT_ALONE}")
         raise error(errno.EISCONN)
     file = name_of(found)
-    real = sockets.socket(found.family, sockets.SOCK_STREAM, found.proto)
-    socket = Socket(session, found.family, real, found.proto)
+    guise = session.acting.of(stop)
+    assert isinstance(guise, Guise)  # see is_elsewhere
+    with guise:
+        real = sockets.socket(found.family, sockets.SOCK_STREAM, found.proto)
+    socket = Socket(session, found.family, real, found.proto, guise)
     try:
         _take_after(socket, found)
         assert socket.pair.app is not None
@@ -116,19 +125,23 @@ def adopt(session: Session, stop: Stop, fd: int, found: sockets.socket) -> Socke
     return socket
 
 
-def is_elsewhere(session: Session, found: sockets.socket) -> bool:
-    """Whether it is of another network namespace than ours, and so left to the kernel.
+def is_elsewhere(session: Session, stop: Stop, found: sockets.socket) -> bool:
+    """Whether it is of another network namespace than its program, and so left to the kernel.
 
     Raises:
         OSError: EAFNOSUPPORT, a handler would be bypassed so.
     """
-    if _network(found) == _our_network():
-        return False
-    if session.stack.refuses(None):
-        session.say_once("an inherited socket of another network namespace: refused")
-        raise error(errno.EAFNOSUPPORT)
-    session.say_once("an inherited socket of another network namespace is left alone")
-    return True
+    guise = session.acting.of(stop)
+    if isinstance(guise, Way):
+        if session.closed:
+            raise error(guise.errno)
+        return True  # it has been counted
+    with guise, sockets.socket(sockets.AF_UNIX) as any_socket:
+        here = _network(any_socket)
+    if _network(found) != here:
+        session.uncovered(stop, WAYS["closed namespace"])
+        return True
+    return False
 
 
 def dissolve(found: sockets.socket, data: bytes) -> None:
@@ -194,9 +207,3 @@ def _is_tcp(found: sockets.socket) -> bool:
 
 def _network(socket: sockets.socket) -> bytes:
     return socket.getsockopt(sockets.SOL_SOCKET, SO_NETNS_COOKIE, 8)
-
-
-@cache
-def _our_network() -> bytes:
-    with sockets.socket(sockets.AF_UNIX) as any_socket:
-        return _network(any_socket)

@@ -21,6 +21,7 @@ from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, DatagramPair
 from tesla_trace.io.datagram_top import DatagramTop
 from tesla_trace.io.graph import Graph
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.flags import MSG_DONTWAIT, MSG_PEEK
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
@@ -42,9 +43,11 @@ class DatagramSocket(ProgramSocket):
     TYPE = sockets.SOCK_DGRAM
     pair: DatagramPair
 
-    def __init__(self, session: Session, domain: int, real: sockets.socket) -> None:
+    def __init__(
+        self, session: Session, domain: int, real: sockets.socket, guise: Guise = OURS
+    ) -> None:
         pair = DatagramPair(session.loop, domain)
-        super().__init__(session, domain, sockets.IPPROTO_UDP, pair)
+        super().__init__(session, domain, sockets.IPPROTO_UDP, pair, guise)
         self.peer: Address | None = None
         self.bound = False
         """Whether bind(2) has chosen the local address."""
@@ -61,7 +64,7 @@ class DatagramSocket(ProgramSocket):
         self._bottom = self._new_bottom(real)
 
     def _new_bottom(self, real: sockets.socket) -> DatagramBottom:
-        graph = Graph(self.session.loop, self.session.flow())
+        graph = Graph(self.session.loop, self.session.flow(), self.guise)
         return self.session.network.datagrams(graph, self.domain, real)
 
     # ---- control calls ----
@@ -83,6 +86,7 @@ class DatagramSocket(ProgramSocket):
         bottom = self._bottom
         graph = bottom.graph
         self.session.identify(graph.flow, stop)
+        self.session.began(graph.flow)
         first = [bottom]
 
         def below(domain: int, type: int) -> FlowHandler:
@@ -137,7 +141,9 @@ class DatagramSocket(ProgramSocket):
         self.top.abort()
         self.top, self.peer = None, None
         self.pair.watch.call(_nothing, _nothing, self.left, _nothing)
-        self._bottom = self._new_bottom(sockets.socket(self.domain, self.TYPE))
+        with self.guise:
+            real = sockets.socket(self.domain, self.TYPE)
+        self._bottom = self._new_bottom(real)
         self._bottom.take_after(before)
         if self.bound:
             self.build(stop)
@@ -161,6 +167,7 @@ class DatagramSocket(ProgramSocket):
         try:
             if top.closed or not top.write(data, to):
                 raise error(errno.EPIPE)
+            top.ctx.flow.out += len(data)
         except OSError as wrong:
             self._log(wrong)
             raise

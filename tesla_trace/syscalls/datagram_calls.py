@@ -35,14 +35,17 @@ def connect(_: Session, stop: Stop, socket: DatagramSocket) -> None:
 def bind(session: Session, stop: Stop, socket: DatagramSocket) -> None:
     """Bind the socket that goes to the network."""
     address = local_address(socket.domain, read_sockaddr(stop, stop.args[1], stop.args[2]))
+    rights = session.acting.rights(stop, socket.guise.namespace)
     try:
-        socket.bind(stop, address)
+        with rights:
+            socket.bind(stop, address)
     except OSError as wrong:
         if wrong.errno != errno.EADDRINUSE:
             raise
         session.loop.serve_exceptions()  # perhaps the program has just closed what is in the way
         session.loop.turn(0)
-        socket.bind(stop, address)
+        with rights:
+            socket.bind(stop, address)
     stop.reply(0)
 
 

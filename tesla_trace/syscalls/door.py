@@ -30,6 +30,7 @@ class Door(FlowHandler):
     ) -> None:
         super().__init__(ctx, plumb=False)
         self._network = network
+        self._graph = graph
         self._shut = shut
         self.lent: sockets.socket | None = None
         graph.bottoms.append(self)
@@ -44,10 +45,11 @@ class Door(FlowHandler):
         """Take a connection that waits."""
         if self.lent is None:
             raise BlockingIOError
-        fd, name = accept_at_once(self.lent.fileno())
+        with self._graph.guise:
+            fd, name = accept_at_once(self.lent.fileno())
         real, peer = sockets.socket(fileno=fd), sockaddr.unpack(name)
         real.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, NO_LINGER)  # ours to keep
-        return self._network.accepted(self.ctx, real, peer), peer
+        return self._network.accepted(self.ctx, self._graph, real, peer), peer
 
     def may_avail(self, may: bool) -> None:
         """Nothing is taken before somebody asks."""

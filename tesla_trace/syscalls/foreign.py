@@ -25,7 +25,7 @@ def connect(session: Session, stop: Stop) -> None:
         if len(data) >= 2 and sockaddr.family(data) == sockets.AF_UNSPEC:
             adopt.dissolve(found, data)
             return stop.reply(0)
-        if adopt.is_elsewhere(session, found):
+        if adopt.is_elsewhere(session, stop, found):
             return stop.proceed()
         socket = adopt.adopt(session, stop, fd, found)
     ours.connect(session, stop, socket)
@@ -61,6 +61,6 @@ def _connecting(session: Session, stop: Stop, flags: int) -> Socket | None:
     if found is None:
         return None
     with found:
-        if adopt.is_elsewhere(session, found):
+        if adopt.is_elsewhere(session, stop, found):
             return None
         return adopt.adopt(session, stop, fd, found)

@@ -30,6 +30,7 @@ from tesla_trace.kernel import proc
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls import adopt
 from tesla_trace.syscalls.accept import EXHAUSTED, PAUSE, give
+from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.create import FLAGS
 from tesla_trace.syscalls.door import Door
 from tesla_trace.syscalls.held import Waiting, time_limit
@@ -73,6 +74,7 @@ class Lent:
         """Taken for somebody who was gone by then, or had no room for it."""
         self._watch: Watch | None = None
         self._over = False
+        self.guise = OURS
         self._graph = graph = Graph(session.loop, session.flow(stop))
         another = partial(session.network.another, graph)
         self._door = Door(self._context(another), graph, session.network, self.close)
@@ -98,6 +100,7 @@ class Lent:
         try:
             if self._over:
                 raise error(errno.EINVAL)
+            self._graph.guise = self.guise = Guise(self.session.acting.rights(stop, None), None)
             if self._serve(stop):
                 return
             listener = self._listener

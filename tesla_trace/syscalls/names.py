@@ -32,13 +32,16 @@ def bind(session: Session, stop: Stop, socket: Socket) -> None:
         socket.repair(stop, fd)
     if socket.bottom.bound is not None:
         raise error(errno.EINVAL)
+    rights, bottom = session.acting.rights(stop, socket.guise.namespace), socket.bottom
     try:
-        socket.bottom.bind(address)
+        with rights:
+            bottom.bind(address)
     except OSError as wrong:
         if wrong.errno != errno.EADDRINUSE:
             raise
         session.loop.serve_exceptions()  # perhaps the program has just closed what is in the way
-        socket.bottom.bind(address)
+        with rights:
+            bottom.bind(address)
     stop.reply(0)
 
 

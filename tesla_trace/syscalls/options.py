@@ -80,6 +80,13 @@ GROUPS = frozenset(
 )
 """MCAST_JOIN_GROUP to MCAST_MSFILTER: an int, and then addresses, which are aligned to a word."""
 
+FREE = frozenset(
+    {(SOCKET, option) for option in (2, 7, 8, 9, 15)}  # REUSEADDR, SND, RCV, KEEPALIVE, REUSEPORT
+    | {(TCP, option) for option in (1, 3, 4, 5, 6, 12, 18)}  # NODELAY, CORK, KEEP*, QUICKACK, USER
+    | {(sockets.IPPROTO_IPV6, 26), (sockets.IPPROTO_IP, 1)}  # IPV6_V6ONLY, IP_TOS
+)
+"""Options that anybody may set, and many do: there is no need to look who it is."""
+
 
 BUFFERS = {
     (SOCKET, 7): sockets.SO_SNDBUF,
@@ -117,7 +124,7 @@ def getsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     stop.reply(0)
 
 
-def setsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
+def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
     """Set it where it is kept."""
     level, option, size = signed(stop.args[1]), signed(stop.args[2]), signed(stop.args[4])
     whose = OPTIONS.get((level, option), OTHER).whose
@@ -138,13 +145,17 @@ def setsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
         socket.store(level, option, value[:least])
     elif whose is Whose.OURS:
         raise error(errno.ENOPROTOOPT)
-    else:
+    elif (level, option) in FREE:
         with socket.asked() as asked:
             asked.setsockopt(level, option, value)
-        if (level, option) in BUFFERS:
-            (size,) = _UNSIGNED.unpack_from(value)
-            socket.seen = stop, signed(stop.args[0])
-            socket.resize({BUFFERS[level, option]: size})
+    else:
+        rights = session.acting.rights(stop, socket.guise.namespace)
+        with socket.asked() as asked, rights:
+            asked.setsockopt(level, option, value)
+    if (level, option) in BUFFERS:
+        (size,) = _UNSIGNED.unpack_from(value)
+        socket.seen = stop, signed(stop.args[0])
+        socket.resize({BUFFERS[level, option]: size})
     stop.reply(0)
 
 

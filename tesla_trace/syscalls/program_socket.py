@@ -11,19 +11,27 @@ from tesla_trace.flow import FlowHandler, failure
 from tesla_trace.io.pair import Pair
 from tesla_trace.kernel.thread import borrow_from_anyone
 from tesla_trace.kernel.trap import Gone, Stop
+from tesla_trace.syscalls.acting import OURS, Guise
 
 if TYPE_CHECKING:
     from tesla_trace.syscalls.session import Session
 
 
 class ProgramSocket:
-    """One socket of the program, by whatever descriptors it is known."""
+    """One socket of the program, by whatever descriptors it is known.
+
+    Args:
+        guise: with what it was made, and others of the flow are to be.
+    """
 
     TYPE: ClassVar[int]
 
-    def __init__(self, session: Session, domain: int, protocol: int, pair: Pair) -> None:
+    def __init__(
+        self, session: Session, domain: int, protocol: int, pair: Pair, guise: Guise = OURS
+    ) -> None:
         self.session = session
         self.domain = domain
+        self.guise = guise
         self.protocol = protocol
         self.error = 0
         """What SO_ERROR is to tell, once."""

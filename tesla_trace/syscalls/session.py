@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tesla_trace.flow import Flow, Stack, trace
+from tesla_trace.flow import Flow, Stack, printable, trace
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.network import Network
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.trap import Stop
+from tesla_trace.syscalls.accounts import Accounts
+from tesla_trace.syscalls.acting import Acting, Guise
 from tesla_trace.syscalls.held import Held
+from tesla_trace.syscalls.strangers import Strangers
+from tesla_trace.syscalls.uncovered import Uncovered
+from tesla_trace.syscalls.ways import Outcome, Way
 
 if TYPE_CHECKING:
     from tesla_trace.syscalls.lent import Lent
@@ -35,17 +39,20 @@ class Session:
     Args:
         write: writes one line to the log, as ours.
         raw: writes one line to the log, as it is.
+        strict: refuse what would otherwise be let through and counted.
     """
 
-    def __init__(self, loop: Loop, stack: Stack, write: Write, raw: Write) -> None:
+    def __init__(
+        self, loop: Loop, stack: Stack, write: Write, raw: Write, *, strict: bool = False
+    ) -> None:
         self.loop = loop
         self.stack = stack
         self.write = write
         self._raw = raw
-        self._network_name = proc.network(os.getpid())
         self.held = Held(loop)
         self.network = Network(loop)
         self.network.flow = self.flow
+        self.network.over = self._over_now
         self._sockets: dict[bytes, ProgramSocket] = {}
         self._over: OrderedDict[bytes, ProgramSocket] = OrderedDict()
         self._replaced: dict[bytes, Socket] = {}
@@ -53,6 +60,13 @@ class Session:
         """The listeners of others that the program accepts on."""
         self._flows = 0
         self._said: set[str] = set()
+        self.closed = strict or stack.exclusive
+        """Whether nothing may go past the handlers."""
+        self.counted = Uncovered()
+        self.strangers = Strangers(self)
+        self.acting = Acting()
+        self.accounts: Accounts | None = None
+        """Of the flows, where somebody wants to know."""
 
     # ---- sockets, by what /proc/PID/fd calls them ----
 
@@ -61,8 +75,9 @@ class Session:
         try:
             file = stop.file(fd)
         except OSError as wrong:
-            why = f"{wrong.strerror}; its socket calls fail"
-            self.say_once(f"cannot look into process {stop.process()}: {why}")
+            if not self.closed and self.acting.others(stop):
+                return None  # its socket is not ours, and has been counted
+            self._say_closed(stop, wrong)
             raise
         if file is None:
             return None
@@ -70,6 +85,8 @@ class Session:
         if socket is None and (stream := self._replaced.get(file)) is not None:
             stream.rejoin(stop, fd, file)
             return stream
+        if socket is None:
+            self.strangers.met(stop, fd, file)
         return socket
 
     def add(self, socket: ProgramSocket) -> None:
@@ -132,25 +149,55 @@ class Session:
             self.identify(flow, stop)
         return flow
 
+    def began(self, flow: Flow) -> None:
+        """It connects, or came in."""
+        if self.accounts is not None:
+            self.accounts.began(flow)
+
+    def _over_now(self, flow: Flow) -> None:
+        if self.accounts is not None:
+            self.accounts.over(flow)
+
     @staticmethod
     def identify(flow: Flow, stop: Stop) -> None:
         """The flow belongs to the process that makes the call."""
         flow.pid, flow.program = stop.process(), proc.name(stop.thread)
 
-    def same_network(self, stop: Stop) -> bool:
-        """Whether the caller is in our network namespace; one that is not, is left to the kernel.
+    def guise(self, stop: Stop) -> Guise | None:
+        """With what the caller's sockets are made; None where they are left to the kernel.
 
         Raises:
-            OSError: EAFNOSUPPORT, a handler would be bypassed so.
+            OSError: there are none for it.
         """
-        if proc.network(stop.thread) == self._network_name:
-            return True
-        program = f"{proc.name(stop.thread)}[{stop.process()}] is in another network namespace"
-        if self.stack.refuses(None):
-            self.say_once(f"{program}: refused, for its sockets would bypass a handler")
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        self.say_once(f"{program}: its sockets are left alone")
-        return False
+        if self.acting.no_new_rights and stop.lacks_rights():
+            name = printable(proc.name(stop.thread))
+            self.say_once(f"{name} runs without the rights that its file gives (no_new_privs)")
+        try:
+            found = self.acting.of(stop)
+        except PermissionError as wrong:
+            self._say_closed(stop, wrong)
+            raise
+        if isinstance(found, Way):
+            self.uncovered(stop, found)
+            return None
+        return found
+
+    def _say_closed(self, stop: Stop, wrong: OSError) -> None:
+        why = f"{wrong.strerror}; its socket calls fail"
+        self.say_once(f"cannot look into process {stop.process()}: {why}")
+
+    def uncovered(self, stop: Stop, way: Way) -> None:
+        """A call of the program goes past the handlers: count it, or refuse it where it must not.
+
+        Raises:
+            OSError: it is refused, with the way's errno.
+        """
+        refused = self.closed or way.outcome is Outcome.REFUSED
+        program = printable(proc.name(stop.thread))
+        self.counted.add(way, program, refused=refused)
+        if refused:
+            self.say_once(f"{program}: {way.one} refused, for it would bypass the handlers")
+            raise OSError(way.errno, os.strerror(way.errno))
 
     def crashed(self, what: str, wrong: Exception) -> None:
         """Report, once, what should not have happened."""

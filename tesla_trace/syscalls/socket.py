@@ -19,13 +19,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from tesla_trace.address import Address, shown
-from tesla_trace.flow import Context, Flow, FlowHandler, reason
+from tesla_trace.flow import Context, Flow, FlowHandler, named, reason
 from tesla_trace.io.bottom import RESET, Bottom
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.pair import FULL, Pair
 from tesla_trace.io.top import Top
 from tesla_trace.kernel.replace import replace
 from tesla_trace.kernel.trap import Gone, Stop
+from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.beside import beside
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
@@ -58,6 +59,7 @@ class Listener(Protocol):
     protocol: int
     stored: dict[tuple[int, int], bytes]
     sizes: dict[int, int]
+    guise: Guise
 
 
 class Socket(ProgramSocket):
@@ -65,14 +67,22 @@ class Socket(ProgramSocket):
 
     Args:
         real: the kernel's socket that goes to the network; of an accepted flow, None.
+        guise: with what it was made, and others of the flow are to be.
     """
 
     TYPE = sockets.SOCK_STREAM
 
     def __init__(
-        self, session: Session, domain: int, real: sockets.socket | None, protocol: int = 0
+        self,
+        session: Session,
+        domain: int,
+        real: sockets.socket | None,
+        protocol: int = 0,
+        guise: Guise = OURS,
     ) -> None:
-        super().__init__(session, domain, protocol or sockets.IPPROTO_TCP, Pair(session.loop))
+        protocol = protocol or sockets.IPPROTO_TCP
+        super().__init__(session, domain, protocol, Pair(session.loop), guise)
+        self._owner = 0
         self.state = State.FRESH
         self.told = False
         """Whether the program knows from connect(2) that it is connected."""
@@ -90,7 +100,7 @@ class Socket(ProgramSocket):
         """Who waits for connect: called with 0 or the errno."""
         self.backlog: Backlog | None = None
         if real is not None:
-            graph = Graph(session.loop, session.flow())
+            graph = Graph(session.loop, session.flow(), guise)
             self._bottom = session.network.bottom(graph, domain, real)
 
     @property
@@ -113,7 +123,7 @@ class Socket(ProgramSocket):
             OSError: as socket(2) or bind(2).
         """
         if self._bottom is None:
-            graph = Graph(self.session.loop, self.session.flow())
+            graph = Graph(self.session.loop, self.session.flow(), self.guise)
             made = self.session.network.stream(graph, self.domain)
             try:
                 with beside(self.original, made.real):
@@ -138,7 +148,7 @@ class Socket(ProgramSocket):
         if self.top is not None or self._bottom is not None or not self.pair.closed:
             yield self.control
             return
-        graph = Graph(self.session.loop, Flow())
+        graph = Graph(self.session.loop, Flow(), self.guise)
         made = self.session.network.stream(graph, self.domain)
         try:
             if self.before is not None:
@@ -179,6 +189,7 @@ class Socket(ProgramSocket):
         """
         self.pair.discard()
         self.bottom.ctx.flow.target = address
+        self.session.began(self.bottom.ctx.flow)
         try:
             self.build(stop).connect(address)
         except OSError as error:
@@ -246,8 +257,9 @@ class Socket(ProgramSocket):
             answer(number)
 
     def _log_failure(self, error: OSError) -> None:
+        flow = self.bottom.ctx.flow
+        flow.failed = named(error)
         if why := reason(error):
-            flow = self.bottom.ctx.flow
             target = shown(flow.target) if flow.target else "?"
             flow.log(f"connect to {target}: {os.strerror(error.errno or 0)}: {why}")
 
@@ -322,6 +334,16 @@ class Socket(ProgramSocket):
 
     # ---- accepting ----
 
+    def owned_by(self, stop: Stop) -> None:
+        """What it accepts from now on is the caller's, who is looked at when it is another."""
+        if stop.thread == self._owner:
+            return
+        self._owner = stop.thread
+        rights = self.session.acting.rights(stop, self.guise.namespace)
+        if rights is not self.guise.rights:
+            self.guise = Guise(rights, self.guise.namespace)
+            (self.top or self.bottom).graph.guise = self.guise
+
     def arrived(self) -> None:
         """A connection can be accepted; see `Owner`."""
         if self.backlog is not None:
@@ -330,12 +352,13 @@ class Socket(ProgramSocket):
     @classmethod
     def accepted(cls, listener: Listener, flow: FlowHandler) -> Socket:
         """The socket of a flow that a listener accepted; its end is not the program's yet."""
-        socket = cls(listener.session, listener.domain, None, listener.protocol)
+        socket = cls(listener.session, listener.domain, None, listener.protocol, listener.guise)
         graph = flow.ctx.clock
         assert isinstance(graph, Graph)
         (bottom,) = graph.bottoms
         assert isinstance(bottom, Bottom)
         socket._bottom = bottom
+        listener.session.began(graph.flow)
         socket.stored = dict(listener.stored)
         socket.top = Top(
             Context(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket as sockets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from tesla_trace.flow import Stack
-from tesla_trace.kernel.filter import Condition, Masked, NonZero, Rule
+from tesla_trace.kernel.filter import Condition, Masked, NonZero, Rule, all_but
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls import (
     accept,
@@ -22,6 +22,7 @@ from tesla_trace.syscalls import (
     messages,
     names,
     options,
+    reach,
     receive,
     send,
     unserved,
@@ -30,14 +31,13 @@ from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.flags import MSG_ERRQUEUE, MSG_FASTOPEN, MSG_MORE
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
+from tesla_trace.syscalls.ways import HARMLESS
 from tesla_trace.syscalls.words import signed
 
 Doing = Callable[[Session, Stop, Socket], None]
 DatagramDoing = Callable[[Session, Stop, DatagramSocket], None]
+Reaching = Callable[[Session, Stop], None]
 Conditions = tuple[tuple[Condition, ...], ...]
-
-DOMAINS = (sockets.AF_INET, sockets.AF_INET6)
-TYPES = (sockets.SOCK_STREAM, sockets.SOCK_DGRAM, sockets.SOCK_RAW)
 
 _REGISTER = 0xFFFFFFFF
 _SIZE = 0xFFFFFFFFFFFFFFFF
@@ -111,23 +111,30 @@ FOREIGN: dict[str, Callable[[Session, Stop], None]] = {
 """What does a call on a socket that is not ours."""
 
 
+REACHING: dict[str, tuple[Reaching, Conditions]] = {
+    "socket": (create.socket, ()),
+    "setns": (reach.move, ((),)),
+    "unshare": (reach.move, tuple((Masked(0, each, each),) for each in reach.MOVES)),
+    "pidfd_getfd": (reach.take, ((),)),
+    "ptrace": (reach.attach, tuple((Masked(0, _REGISTER, each),) for each in reach.ATTACHES)),
+}
+"""The same for calls that are about no socket yet.  For socket(2) see `rules`."""
+
+FAMILIES = 6
+"""Bits of a socket's family: there are fewer than 64 (linux/socket.h)."""
+
+
 def rules(stack: Stack) -> list[Rule]:
     """What to trap for these handlers, and no more."""
     found = [
-        *_sockets(stack),
+        *(Rule("socket", (each,)) for each in all_but(0, HARMLESS, FAMILIES)),
         *(Rule(call, each) for call, (_, when) in CALLS.items() for each in when),
+        *(Rule(call, each) for call, (_, when) in REACHING.items() for each in when),
     ]
     if stack.serves(sockets.SOCK_DGRAM):
         more = DATAGRAM_CALLS.items()
         found += (Rule(call, each) for call, (_, when) in more for each in when)
     return list(dict.fromkeys(found))  # each once: libseccomp takes none a second time
-
-
-def _sockets(stack: Stack) -> Iterator[Rule]:
-    for type in TYPES:
-        if stack.serves(type) or stack.refuses(type):
-            for domain in DOMAINS:
-                yield Rule("socket", (Masked(0, _REGISTER, domain), Masked(1, create.KIND, type)))
 
 
 @cache
@@ -148,8 +155,8 @@ def serve(session: Session, stop: Stop) -> None:
     try:
         if stop.copied and not _is_for_us(session.stack, stop):
             return unserved.leave(session, stop)
-        if stop.call == "socket":
-            return create.socket(session, stop)
+        if stop.call in REACHING:
+            return REACHING[stop.call][0](session, stop)
         socket = session.socket(stop, signed(stop.args[0]))
         if isinstance(socket, Socket) and stop.call in CALLS:
             CALLS[stop.call][0](session, stop, socket)

@@ -1,7 +1,6 @@
 """Ends that come at awkward moments, the same natively and under us."""
 
 import os
-import shutil
 import signal
 import sys
 
@@ -89,22 +88,3 @@ def test_a_stopped_program_that_is_killed_is_gone(words):
         os.waitid(os.P_PID, program.pid, os.WSTOPPED | os.WNOWAIT)
         os.kill(pid, signal.SIGKILL)
         assert program.wait() == -signal.SIGKILL
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network namespace")
-def test_another_network_namespace_is_not_ours():
-    """Neither reached through our sockets, nor a way past a proxy."""
-    assert shutil.which("unshare"), "util-linux is part of every Debian"
-    code = """\
-import socket
-with socket.create_server(("127.0.0.1", 0)) as listener: pass
-try:
-    socket.create_connection(("192.0.2.1", 9), 2)
-except OSError as error:
-    print(error)
-"""
-    words = ["unshare", "-n", sys.executable, "-c", code]
-    native = run(*words)
-    assert under(["+dummy"], *words).out == native.out == "[Errno 101] Network is unreachable\n"
-    refused = under(["+socks"], *words)
-    assert refused.status == 1 and "another network namespace: refused" in "\n".join(refused.log)

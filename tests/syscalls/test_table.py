@@ -11,6 +11,7 @@ from tesla_trace.kernel import arches
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.trap import Gone
 from tesla_trace.syscalls import layout, options, table
+from tesla_trace.syscalls.ways import HARMLESS
 from tests.syscalls.stop import FakeStop
 
 
@@ -37,14 +38,11 @@ def test_a_call_is_trapped_by_the_name_of_its_64_bit_time_too(words):
             assert filters.Rule(other, rule.conditions) in all_rules
 
 
-def kinds(*words):
-    return {rule.conditions[1].value for rule in rules(*words) if rule.call == "socket"}
-
-
-def test_what_a_handler_refuses_is_trapped_too():
-    assert kinds("+socks=127.0.0.1:1080") >= {socket.SOCK_STREAM, socket.SOCK_DGRAM}
-    assert kinds("+dummy") == {socket.SOCK_STREAM, socket.SOCK_DGRAM}
-    assert kinds("+compress") == {socket.SOCK_STREAM}
+@pytest.mark.parametrize("family", range(2**table.FAMILIES))
+def test_every_family_is_trapped_but_the_harmless(family):
+    conditions = [rule.conditions for rule in rules("+compress") if rule.call == "socket"]
+    trapped = [each for (each,) in conditions if family & each.mask == each.value]
+    assert len(trapped) == (family not in HARMLESS)
 
 
 LEVELS = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}

@@ -7,14 +7,13 @@ import pytest
 
 from tesla_trace.flow import Stack, parse
 from tesla_trace.syscalls import table
+from tesla_trace.syscalls.acting import OURS
+from tesla_trace.syscalls.ways import WAYS
 from tests.syscalls.stop import FakeStop
 
 
 class Copied(FakeStop):
     """A sub-call of socketcall(2)."""
-
-    thread = 2**22
-    """Nobody, so that its rights are not known to be ours."""
 
     def __init__(self, call, *args):
         super().__init__(call, *args)
@@ -32,19 +31,26 @@ class Copied(FakeStop):
 class NoSession:
     """Has the handlers, and no sockets."""
 
-    def __init__(self, *words, same_network=True):
+    def __init__(self, *words, guise=OURS, closed=False):
         self.stack = Stack(parse(words))
-        self._same_network = same_network
-        self.said = []
+        self.closed = closed
+        self.acting = self.strangers = self
+        self._guise = guise
+        self.passed = []
 
-    def same_network(self, stop):
-        return self._same_network
+    def of(self, stop):
+        return self._guise
+
+    def born(self, fd):
+        """It is known from now on."""
+
+    def uncovered(self, stop, way):
+        self.passed.append(way)
+        if self.closed:
+            raise OSError(way.errno, "refused")
 
     def socket(self, stop, fd):
         raise OSError(12, "this is where it is done")
-
-    def say_once(self, line):
-        self.said.append(line)
 
     def crashed(self, what, wrong):
         raise wrong
@@ -53,6 +59,7 @@ class NoSession:
 def serve(call, *args, words=("+compress",), **kwargs):
     session, stop = NoSession(*words, **kwargs), Copied(call, *args)
     table.serve(session, stop)
+    stop.passed = session.passed
     return stop
 
 
@@ -90,21 +97,50 @@ def test_the_kernel_says_what_is_wrong(args, answer):
     assert serve("socket", *args).answers == [answer]
 
 
-@pytest.mark.parametrize(
-    "args", [(INET, RAW, socket.IPPROTO_ICMP), (socket.AF_PACKET, DGRAM, 0), (INET, 10, 0)]
-)
-def test_what_takes_rights_is_not_for_who_has_others(args):
-    stop = serve("socket", *args)
-    assert stop.answers == ["EPERM"] and stop.given == []
+class Another:
+    """A guise that only shows that it was taken on."""
+
+    def __init__(self):
+        self.happened = []
+
+    def __enter__(self):
+        self.happened.append("taken on")
+
+    def __exit__(self, *raised):
+        self.happened.append("off again")
 
 
-def test_in_another_network_the_kernel_makes_it():
-    assert serve("socket", UNIX, STREAM, 0, same_network=False).answers == ["proceed"]
+@pytest.mark.parametrize("args", [(UNIX, STREAM, 0), (UNIX, 14, 0), (INET, DGRAM, 0)])
+def test_it_is_made_with_the_rights_of_the_caller(args):
+    guise = Another()
+    serve("socket", *args, guise=guise)
+    assert guise.happened == ["taken on", "off again"]
 
 
-def test_a_socket_that_a_rule_is_for_is_not_left():
-    refused = serve("socket", INET, RAW, 0, words=["+socks=127.0.0.1:1080"])
-    assert refused.answers == ["EPROTONOSUPPORT"]
+CLOSED = WAYS["closed namespace"]
+
+
+def test_where_we_have_no_rights_the_kernel_makes_it():
+    stop = serve("socket", UNIX, STREAM, 0, guise=CLOSED)
+    assert stop.answers == ["proceed"] and stop.passed == []
+
+
+def test_but_not_where_nothing_may_pass():
+    """For it would read the arguments once more."""
+    stop = serve("socket", UNIX, STREAM, 0, guise=CLOSED, closed=True)
+    assert stop.answers == ["EAFNOSUPPORT"] and stop.given == []
+
+
+def test_what_no_handler_can_be_given_is_counted():
+    stop = serve("socket", INET, DGRAM, 0)
+    assert stop.passed == [WAYS["udp"]] and stop.answers == [7]
+    stop = serve("socket", INET, DGRAM, 0, closed=True)
+    assert stop.answers == ["EPROTONOSUPPORT"] and stop.given == []
+
+
+def test_what_the_kernel_does_not_have_is_not():
+    stop = serve("socket", INET, 14, 0)
+    assert stop.answers == ["EINVAL"] and stop.passed == []
 
 
 @pytest.mark.parametrize(

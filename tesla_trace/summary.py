@@ -1,0 +1,90 @@
+"""The file of `--report`: what happened, as JSON, for another program to read.
+
+It holds `program`, `status` or `signal`, `began` and `seconds`; `flows`, each with `number`,
+`program`, `pid`, `accepted`, `target`, `began`, `seconds`, the bytes `out` and `in` as the program
+wrote and read them, and its `outcome` (`closed`, `open`, or the errno it failed with); their
+`totals`; and `not_covered`, what went past the handlers, by `way` and `program`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from tesla_trace.syscalls.accounts import Entry, Totals
+from tesla_trace.syscalls.uncovered import Count
+
+
+class Summary:
+    """Gathers flows on disk, for there may be any number, and writes the file when all is over.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: str, program: Sequence[str]) -> None:
+        self._path = os.path.realpath(path)  # what a link leads to is replaced, not the link
+        self._new = f"{self._path}.{os.getpid()}.new"
+        if os.path.exists(self._path) and not os.path.isfile(self._path):
+            raise OSError(errno.EINVAL, "not a regular file")
+        with self._create():
+            os.unlink(self._new)
+        self._program = list(program)
+        self._began = time.time()
+        self._flows = tempfile.TemporaryFile("w+", encoding="ascii")
+
+    def keep(self, entry: Entry) -> None:
+        """Keep what is known of a flow that is over."""
+        self._flows.write(json.dumps(entry) + "\n")
+
+    def write(self, status: int, totals: Totals, counts: Sequence[Count]) -> None:
+        """Write the file: it is there whole, or as it was before.
+
+        Args:
+            status: the program's exit status; negative, the signal that ended it.
+
+        Raises:
+            OSError: the disk is full, say.
+        """
+        rest = {
+            "totals": {"flows": totals.flows, "out": totals.out, "in": totals.into},
+            "not_covered": [
+                {
+                    "way": each.way.one,
+                    "program": each.program,
+                    "times": each.times,
+                    "refused": each.refused,
+                }
+                for each in counts
+            ],
+        }
+        first = {
+            "program": self._program,
+            ("status" if status >= 0 else "signal"): abs(status),
+            "began": round(self._began, 3),
+            "seconds": round(time.time() - self._began, 3),
+        }
+        try:
+            with self._create() as file:
+                file.write(json.dumps(first)[:-1] + ', "flows": [')
+                self._flows.seek(0)
+                comma = "\n"
+                for line in self._flows:
+                    file.write(comma + line.rstrip("\n"))
+                    comma = ",\n"
+                file.write("\n], " + json.dumps(rest)[1:] + "\n")
+            os.rename(self._new, self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(self._new)
+            raise
+
+    def _create(self) -> TextIO:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return os.fdopen(os.open(self._new, flags, 0o666), "w", encoding="ascii")

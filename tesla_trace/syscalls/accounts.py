@@ -1,0 +1,70 @@
+"""What became of every flow: for the report at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tesla_trace.flow import Flow, printable, shown
+
+Entry = dict[str, object]
+
+OPEN, CLOSED = "open", "closed"
+"""How a flow stands that did not fail: still there, or ended by both sides."""
+
+
+@dataclass
+class Totals:
+    """Of all flows."""
+
+    flows: int = 0
+    out: int = 0
+    into: int = 0
+
+
+class Accounts:
+    """Keeps the flows that are under way; each is handed on when it is over.
+
+    Args:
+        keep: takes the entry of a flow that is over.
+    """
+
+    def __init__(self, keep: Callable[[Entry], None], now: Callable[[], float] = time.time) -> None:
+        self._keep = keep
+        self._now = now
+        self._open: dict[int, tuple[Flow, float]] = {}
+        self.totals = Totals()
+
+    def began(self, flow: Flow) -> None:
+        """The flow connects, or came in."""
+        self._open[flow.number] = flow, self._now()
+
+    def over(self, flow: Flow, outcome: str = CLOSED) -> None:
+        """Nothing more will pass."""
+        known = self._open.pop(flow.number, None)
+        if known is None:  # a socket that never connected, or a listener
+            return
+        began = known[1]
+        self.totals.flows += 1
+        self.totals.out += flow.out
+        self.totals.into += flow.into
+        self._keep(
+            {
+                "number": flow.number,
+                "program": printable(flow.program),
+                "pid": flow.pid,
+                "accepted": flow.accepted,
+                "target": shown(flow.target) if flow.target else None,
+                "began": round(began, 3),
+                "seconds": round(max(self._now() - began, 0.0), 3),
+                "out": flow.out,
+                "in": flow.into,
+                "outcome": flow.failed or outcome,
+            }
+        )
+
+    def close(self) -> None:
+        """Nobody will tell of those that are under way."""
+        for flow, _ in list(self._open.values()):
+            self.over(flow, OPEN)
