@@ -45,6 +45,9 @@ CONNECT, ASSOCIATE = 1, 3
 EARLY = 64
 """Datagrams kept while the proxy is asked for a relay; those beyond are dropped."""
 
+KNOWN = 4096
+"""Peers that are remembered to have been written to by number."""
+
 Refusals = dict[int, tuple[int, str]]
 """What a proxy says instead of yes: the errno for the program, and the words for the log."""
 
@@ -169,7 +172,11 @@ class Socks(Proxied):
 
 
 class Associate(ProxiedDatagrams):
-    """Datagrams by way of the proxy's relay (UDP ASSOCIATE), asked for with the first of them."""
+    """Datagrams by way of the proxy's relay (UDP ASSOCIATE), asked for with the first of them.
+
+    They go to the relay by a flow of their own: it may be of another family than the program's
+    socket, or not to be reached from the address that this one is bound to.
+    """
 
     name = "socks"
     options: Socks.Options
@@ -177,91 +184,151 @@ class Associate(ProxiedDatagrams):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self._asking: _Asking | None = None
-        self._relay: Address | None = None
+        self._way: FlowHandler | None = None
+        """The flow to the relay."""
         self._early: list[bytes] = []
+        self._settings: dict[int, bytes] = {}
+        self._stopped: set[FlowHandler] = set()
+        self._may = True
         self._names: dict[int, Address] = {}
         """The name that was last written to, by port: answers come from a number."""
-        self._numbers: set[str] = set()
+        self._numbers: set[tuple[str, int]] = set()
+        """What was written to by number."""
 
     def relay(self, data: bytes, target: Address) -> bool:
         if self.options.version != "5":
             raise failure(errno.ENETUNREACH, f"SOCKS {self.options.version} has no datagrams")
-        if numeric(target[0]) is None:
+        number = numeric(target[0])
+        if number is None:
             self._names[target[1]] = target
         else:
-            self._numbers.add(target[0])
+            if len(self._numbers) >= KNOWN:
+                self._numbers.clear()
+            self._numbers.add((str(number), target[1]))
         packet = b"\0\0\0" + _packed(target) + data
-        if self._relay is not None:
-            return self.path.write(packet, self._relay)
+        if self._way is not None:
+            return self._way.write(packet)
         if len(self._early) < EARLY:
             self._early.append(packet)
         if self._asking is None:
             self._ask()
         return True
 
-    def relayed(self, data: bytes, origin: Address | None) -> bool:
-        if self._relay is None or origin is None or not _same(origin, self._relay):
+    def relayed(self, source: FlowHandler, data: bytes) -> bool:
+        # A fragment, which nobody sends, is dropped as RFC 1928 says; so is what makes no sense.
+        if source is not self._way or len(data) < 5 or data[2]:
             return True
-        if len(data) < 5 or data[2]:  # a fragment, which nobody sends: dropped as RFC 1928 says
+        form = data[3]
+        start = 5 if form == NAME else 4
+        end = start + (SIZES.get(form) or data[4]) + 2
+        if form not in (IPV4, NAME, IPV6) or len(data) < end:
             return True
-        size = 3 + 1 + (SIZES.get(data[3]) or 1 + data[4]) + 2
-        place = data[4:size] if data[3] in SIZES else data[5:size]
-        if len(data) < size or data[3] not in (IPV4, NAME, IPV6):
+        origin = _unpacked(form, data[start:end])
+        if origin not in self._numbers:
+            origin = self._names.get(origin[1], origin)
+        stranger = numeric(origin[0]) is None and origin != self._names.get(origin[1])
+        if stranger or self.peer is not None and not _same(origin, self.peer):
             return True
-        source = _unpacked(data[3], place)
-        if source[0] not in self._numbers:
-            source = self._names.get(source[1], source)
-        if self.peer is None or _same(source, self.peer):
-            return self.upstream.avail(self, data[size:], source)
-        return True
+        return self.upstream.avail(self, data[end:], origin)
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        super().setsockopt(level, option, value)
+        if level == socket.SOL_SOCKET:
+            self._settings[option] = value
+            if self._way is not None:
+                with suppress(OSError):  # the program has it where it looks
+                    self._way.setsockopt(level, option, value)
+
+    def may_avail(self, may: bool) -> None:
+        self._may = may
+        for flow in (self.below, self._way):
+            if flow is not None:
+                flow.may_avail(may)
 
     # ---- the talk with the proxy ----
 
     def _ask(self) -> None:
+        with suppress(OSError):  # the program's own has a port as soon as it has sent something
+            if not self.getsockname()[1]:
+                self.bind(("::" if self.ctx.domain == socket.AF_INET6 else "0.0.0.0", 0))
         ctx = dataclasses.replace(self.ctx, type=socket.SOCK_STREAM)
         self._asking = asking = _Asking(ctx)
         self.attach(asking)
         try:
             asking.connect(("0.0.0.0", 0))  # we cannot say which address we shall send from
-        except OSError as error:
-            asking.close()
+        except OSError:
             self._hang_up()
-            raise error
+            raise
 
     def connected(self, source: FlowHandler, error: OSError | None = None) -> None:
-        if source is not self._asking:
+        if source is self.below:
             return super().connected(source, error)
         if error is not None:
-            self._early.clear()
-            self._hang_up()
-            return self.upstream.undelivered(self, error)
-        host, port = self._asking.relay[:2]
+            return self._fail(error)
+        if source is self._asking:
+            try:
+                self._way = way = self._open(self._asking)
+            except OSError as wrong:
+                return self._fail(wrong)
+            early, self._early = self._early, []
+            for packet in early:
+                try:
+                    way.write(packet)
+                except OSError as wrong:
+                    self.upstream.undelivered(self, wrong)
+
+    def _open(self, asking: _Asking) -> FlowHandler:
+        """A flow to the relay that the proxy has named."""
+        host, port = asking.relay[:2]
         number = numeric(host)
-        if number is not None and number.is_unspecified:  # where the proxy itself is
-            host = self._asking.control.getpeername()[0]
-        self._relay = (host, port)
-        if self.peer is not None:
-            with suppress(OSError):  # the kernel then tells of a relay that is not there
-                self.plumbed[0].connect(self._relay)
-        early, self._early = self._early, []
-        for packet in early:
-            self.path.write(packet, self._relay)
+        if number is None or number.is_unspecified:  # where the proxy itself is
+            host = asking.control.getpeername()[0]
+            number = numeric(host)
+        domain = self.ctx.domain
+        if number is not None:
+            domain = socket.AF_INET if number.version == 4 else socket.AF_INET6
+            host = str(number) if number.version == 4 else host
+        way = self.plumb(domain, socket.SOCK_DGRAM)
+        for number_of, value in self._settings.items():
+            with suppress(OSError):
+                way.setsockopt(socket.SOL_SOCKET, number_of, value)
+        way.connect((host, port))
+        if not self._may:
+            way.may_avail(False)
+        return way
 
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
-        if source is self.path:
+        if source is self.below:
             super().ended(source, error)
         else:  # without the talk there is no relay; the next datagram asks again
             self._hang_up()
 
+    def undelivered(self, source: FlowHandler, error: OSError) -> None:
+        if source is self._way:  # nobody is there any more
+            self._hang_up()
+        super().undelivered(source, error)
+
     def may_write(self, source: FlowHandler, may: bool) -> None:
-        if source is self.path:
-            super().may_write(source, may)
+        before = not self._stopped
+        if may:
+            self._stopped.discard(source)
+        elif source in (self.below, self._way):
+            self._stopped.add(source)
+        if before == bool(self._stopped):
+            self.upstream.may_write(self, not self._stopped)
+
+    def _fail(self, error: OSError) -> None:
+        self._early.clear()
+        self._hang_up()
+        self.upstream.undelivered(self, error)
 
     def _hang_up(self) -> None:
-        self._asking = self._relay = None
+        way, self._asking, self._way = self._way, None, None
         for flow in self.plumbed[1:]:
             flow.close()
         del self.plumbed[1:], self.downstream[1:]
+        if way is not None:
+            self.may_write(way, True)
 
 
 class _Asking(Socks):
@@ -297,9 +364,9 @@ def _unpacked(form: int, data: bytes) -> Address:
 
 
 def _same(one: Address, other: Address) -> bool:
-    """Whether two addresses are the same, mapped or not; a name is that of any number."""
+    """Whether two addresses are the same, mapped or not."""
     first, second = numeric(one[0]), numeric(other[0])
-    return one[1] == other[1] and (first == second or second is None)
+    return one[1] == other[1] and (one[0] == other[0] if first is None else first == second)
 
 
 def _refusal(table: Refusals, reply: int) -> OSError:

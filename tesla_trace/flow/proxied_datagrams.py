@@ -9,11 +9,16 @@ from typing import ClassVar
 from tesla_trace.address import Address, numeric, shown
 from tesla_trace.flow.errors import failure
 from tesla_trace.flow.handler import Context, FlowHandler
+from tesla_trace.flow.kinds import NAME
 from tesla_trace.flow.proxied import ProxyOptions
 
 
 class ProxiedDatagrams(FlowHandler):
-    """Reach directly what may be, and nothing else; a subclass may `relay` the rest."""
+    """Reach directly what may be, and nothing else; a subclass may `relay` the rest.
+
+    The first flow below is the program's own, for what is reached directly.  A subclass plumbs
+    others for the rest.
+    """
 
     Options: ClassVar[type] = ProxyOptions
     options: ProxyOptions
@@ -21,6 +26,7 @@ class ProxiedDatagrams(FlowHandler):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.peer: Address | None = None
+        self._peer_is_near = False
 
     # ---- what a subclass says ----
 
@@ -28,16 +34,21 @@ class ProxiedDatagrams(FlowHandler):
         """Send `data` to `target` by way of the proxy; as `write`."""
         raise failure(errno.ENETUNREACH, "this proxy carries no datagrams")
 
-    def relayed(self, data: bytes, origin: Address | None) -> bool:
-        """Something has come that is from no address that is reached directly; as `avail`."""
+    def relayed(self, source: FlowHandler, data: bytes) -> bool:
+        """Something has come from another flow below; as `avail`."""
         return True
 
     # ---- the rest follows ----
 
     @property
-    def path(self) -> FlowHandler:
-        """The datagram flow below."""
+    def below(self) -> FlowHandler:
+        """The flow that reaches directly."""
         return self.downstream[0]
+
+    @property
+    def control(self) -> FlowHandler:
+        """The same."""
+        return self.plumbed[0]
 
     def connect(self, address: Address) -> None:
         """Choose the peer.
@@ -45,20 +56,26 @@ class ProxiedDatagrams(FlowHandler):
         The kernel is told of it even if nothing goes there directly: that sends nothing, and lets
         the program find out which of our addresses is nearest.
         """
+        # Only what the program itself asked for may be reached directly, and not the relay of a
+        # proxy that is to be reached through ours, be it one on loopback.
+        asked = self.ctx.flow.target or address
         self.peer = address
-        if self.options.direct(address):
-            return self.control.connect(address)
+        self._peer_is_near = address[:2] == asked[:2] and self.options.direct(address)
+        if self._peer_is_near:
+            return super().connect(address)
         with suppress(OSError):  # no way there but the proxy's, or a name
-            self.plumbed[0].connect(address)
+            super().connect(address)
 
     def write(self, data: bytes, to: Address | None = None) -> bool:
         """Send it the way that its target is reached."""
         target = to or self.peer
         if target is None:
             raise failure(errno.EDESTADDRREQ, "datagram to nobody")
-        if self.options.direct(target):
-            return self.path.write(data, to)
+        if self._is_near(target):
+            return super().write(data, to)
         number = numeric(target[0])
+        if number is None and not NAME.fullmatch(target[0]):
+            raise failure(errno.EINVAL, f"{target[0]!r} cannot be the name of a host")
         place = f"+{self.name}: {shown(target)}"
         if number is not None and (number.is_multicast or int(number) == 0xFFFFFFFF):
             raise failure(errno.ENETUNREACH, f"{place}: no proxy leads to many at once")
@@ -68,10 +85,13 @@ class ProxiedDatagrams(FlowHandler):
             raise failure(wrong.errno or errno.EIO, f"{place}: {wrong.strerror}") from wrong
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
-        """Pass on what came directly."""
-        if source is not self.path:
-            return True
+        """Pass on what came directly, where it may."""
+        if source is not self.below:
+            return self.relayed(source, data)
         known = origin or self.peer
-        if known is not None and self.options.direct(known):
-            return super().avail(source, data, origin)
-        return self.relayed(data, origin)
+        return known is None or not self._is_near(known) or super().avail(source, data, origin)
+
+    def _is_near(self, address: Address) -> bool:
+        if self.peer is not None and address[:2] == self.peer[:2]:
+            return self._peer_is_near
+        return self.options.direct(address)

@@ -165,7 +165,7 @@ class DatagramSocket(ProgramSocket):
         if to is not None:
             top.ctx.flow.target = to
         try:
-            if top.closed or not top.write(data, to):
+            if self.shut_out or top.closed or not top.write(data, to):
                 raise error(errno.EPIPE)
             top.ctx.flow.out += len(data)
         except OSError as wrong:
@@ -182,10 +182,10 @@ class DatagramSocket(ProgramSocket):
         self.shut_in, self.shut_out = self.shut_in or read, self.shut_out or write
 
     def _log(self, wrong: OSError) -> None:
-        if why := reason(wrong):
+        if reason(wrong):
             flow = self._bottom.ctx.flow
             target = shown(flow.target) if flow.target else "?"
-            line = f"datagram to {target}: {wrong.strerror}: {why}"
+            line = f"datagram to {target}: {wrong.strerror}"
             self.session.say_once(f"{flow.program}[{flow.pid}]: {line}")
 
     # ---- what the top tells ----
