@@ -30,6 +30,9 @@ class DatagramOwner(Protocol):
     def undelivered(self, error: OSError) -> None:
         """A datagram did not get there."""
 
+    def offered(self, data: bytes, label: Label) -> bool:
+        """A datagram has come, and none waits before it; True if that is all that it takes."""
+
     def arrived(self) -> None:
         """A datagram has been put before the program."""
 
@@ -98,6 +101,8 @@ class DatagramTop(FlowHandler):
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         """Put a datagram before the program, now or when there is room."""
         label = Label(origin or self._owner.peer, ancillary_of(data))
+        if not self._queue and self._owner.offered(data, label):
+            return True
         if self._queue or not self._put(data, label):
             self._queue.append((data, label))
             self._queued += len(data)

@@ -12,12 +12,13 @@ import socket as sockets
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from tesla_trace.address import Address, shown
 from tesla_trace.flow import Context, FlowHandler, reason
 from tesla_trace.io.datagram import Reported
 from tesla_trace.io.datagram_bottom import DatagramBottom
-from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, DatagramPair
+from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, DatagramPair, Label
 from tesla_trace.io.datagram_top import DatagramTop
 from tesla_trace.io.graph import Graph
 from tesla_trace.kernel.trap import Stop
@@ -31,6 +32,16 @@ PEEK = MSG_PEEK | MSG_DONTWAIT
 
 REPORTS = 64
 """Entries of the error queue that wait for the program to read them."""
+
+
+class Receiver(Protocol):
+    """A call that waits for a datagram."""
+
+    def again(self) -> bool:
+        """Try to receive one from the pair; True once the call is over."""
+
+    def take(self, data: bytes, label: Label) -> bool:
+        """Receive this one; False if it must come through the pair."""
 
 
 class DatagramSocket(ProgramSocket):
@@ -56,10 +67,10 @@ class DatagramSocket(ProgramSocket):
         """What was sent with MSG_MORE."""
         self.top: DatagramTop | None = None
         self.reports: deque[Reported] = deque(maxlen=REPORTS)
-        self.receivers: deque[Callable[[], bool]] = deque()
-        """Calls that wait for a datagram: tried as one arrives, True once they are answered."""
+        self.receivers: deque[Receiver] = deque()
+        """Calls that wait for a datagram: tried as one arrives."""
         self.senders: deque[Callable[[], bool]] = deque()
-        """Calls that wait for room."""
+        """Calls that wait for room: tried as there is some, True once they are answered."""
         self._woken = False
         self._bottom = self._new_bottom(real)
 
@@ -216,13 +227,26 @@ class DatagramSocket(ProgramSocket):
                     self._woken = False
         return super().take_error()
 
+    def offered(self, data: bytes, label: Label) -> bool:
+        """Give it to who waits, past the pair, if that is empty; see `DatagramOwner`."""
+        if not self.receivers or self.error or self.shut_in or self.pair.unread():
+            return False
+        return self.receivers[0].take(data, label)
+
     def arrived(self) -> None:
         """Answer who waits for a datagram; see `DatagramOwner`."""
-        _try_all(self.receivers)
+        while self.receivers and self.receivers[0].again():
+            pass
 
     def may_send(self) -> None:
         """Answer who waits for room; see `DatagramOwner`."""
-        _try_all(self.senders)
+        while self.senders and self.senders[0]():
+            self.senders.popleft()
+
+    @property
+    def waited_on(self) -> bool:
+        """Whether calls wait; see `Lender`."""
+        return bool(self.receivers or self.senders)
 
     def left(self) -> None:
         """The program has closed its last descriptor; see `DatagramOwner`."""
@@ -239,11 +263,6 @@ class DatagramSocket(ProgramSocket):
         """Answer none of the calls that wait: who made them is gone."""
         self.receivers.clear()
         self.senders.clear()
-
-
-def _try_all(waiting: deque[Callable[[], bool]]) -> None:
-    while waiting and waiting[0]():
-        waiting.popleft()
 
 
 def _nothing() -> None: ...

@@ -92,31 +92,56 @@ class _Receiving:
     def _begin(self, limit: float) -> None:
         if self._try():
             return
-        with self._socket.borrowed(self._stop, signed(self._stop.args[0])) as app:
-            if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
-                return self._end(errno.EAGAIN)
-            limit = limit or time_limit(app, sockets.SO_RCVTIMEO)
+        app = self._session.loans.app(self._socket, self._stop)
+        if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
+            return self._end(errno.EAGAIN)
+        limit = limit or time_limit(app, sockets.SO_RCVTIMEO)
+        self._socket.receivers.append(self)
+        self._session.held.hold(Waiting(self._stop, limit, errno.EAGAIN, self._drop))
 
-        def drop(_: Stop) -> bool:
-            with suppress(ValueError):
-                self._socket.receivers.remove(again)
-            if self._done:
-                self._end(0)
-            return bool(self._done)
+    # ---- as one who waits ----
 
-        def again() -> bool:
-            try:
-                if not self._try():
-                    return False
-            except Gone:
-                pass
-            except OSError as wrong:
-                self._end(wrong.errno or errno.EIO)
-            self._session.held.release(self._stop)
-            return True
+    def again(self) -> bool:
+        """Receive what there is now; see `Receiver`."""
+        try:
+            if self._stop.waiting() and not self._try():
+                return False
+        except Gone:
+            pass
+        self._over()
+        return True
 
-        self._socket.receivers.append(again)
-        self._session.held.hold(Waiting(self._stop, limit, errno.EAGAIN, drop))
+    def take(self, data: bytes, label: Label) -> bool:
+        """Receive this one, unless that is not all; see `Receiver`."""
+        if self._message is None or self._flags & (MSG_PEEK | MSG_ERRQUEUE):
+            return False
+        if not self._stop.waiting():
+            self._over()
+            return False
+        try:
+            self._stop.reply(self._store(self._message, data, label, 0))
+        except Gone:
+            self._over()
+            return False
+        except OSError as wrong:
+            self._end(wrong.errno or errno.EIO)
+        self._over()
+        return True
+
+    def _drop(self, _: Stop) -> bool:
+        """Wait no more; True if there is something to show for it, which the call is told."""
+        self._over()
+        if self._done:
+            self._end(0)
+        return bool(self._done)
+
+    def _over(self) -> None:
+        with suppress(ValueError):
+            self._socket.receivers.remove(self)
+        self._session.held.release(self._stop)
+        self._session.loans.look_soon()
+
+    # ---- receiving ----
 
     def _end(self, number: int) -> None:
         """Answer with what was received, or with the errno if that is nothing."""
@@ -130,13 +155,13 @@ class _Receiving:
     def _try(self) -> bool:
         """Receive what there is; whether the call has been answered."""
         try:
-            with self._socket.borrowed(self._stop, signed(self._stop.args[0])) as app:
-                while self._done < self._count:
-                    size = self._receive(app)
-                    if not self._several:
-                        self._stop.reply(size)
-                        return True
-                    self._done += 1
+            app = self._session.loans.app(self._socket, self._stop)
+            while self._done < self._count:
+                size = self._receive(app)
+                if not self._several:
+                    self._stop.reply(size)
+                    return True
+                self._done += 1
         except BlockingIOError:
             if not self._done or not self._flags & (MSG_WAITFORONE | MSG_DONTWAIT):
                 return False
@@ -150,17 +175,20 @@ class _Receiving:
         """One datagram into the next message; the size that the call is to tell of it."""
         at = self._headers + self._done * self._layout.mmsghdr
         message = self._message or read_message(self._stop, self._layout, at)
-        data, label, flags = self._next(app)
-        room = message.size
-        if len(data) > room:
-            flags |= MSG_TRUNC
-        writes = list(scatter(message.pieces, data[:room]))
-        writes += self._told(message, label, flags)
-        size = len(data) if self._flags & MSG_TRUNC else min(len(data), room)
+        size = self._store(message, *self._next(app))
         if self._several:
-            writes.append((at + self._layout.length, pack_int(size)))
-        self._stop.write_many(writes)
+            self._stop.write(at + self._layout.length, pack_int(size))
         return size
+
+    def _store(self, message: Message, data: bytes, label: Label, flags: int) -> int:
+        """Put a datagram where the message says; its size as the call tells it."""
+        room = message.size
+        whole = len(data)
+        if whole > room:
+            data, flags = data[:room], flags | MSG_TRUNC
+        writes = [*scatter(message.pieces, data), *self._told(message, label, flags)]
+        self._stop.write_many(writes)
+        return whole if self._flags & MSG_TRUNC else len(data)
 
     def _told(self, message: Message, label: Label, flags: int) -> Iterator[tuple[int, bytes]]:
         """What the call tells besides the bytes, and where."""

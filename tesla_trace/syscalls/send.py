@@ -94,11 +94,10 @@ class _Sending:
     def _try(self, act: Act) -> None:
         if act():
             return
-        fd = signed(self._stop.args[0])
-        with self._socket.borrowed(self._stop, fd) as app:
-            if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
-                raise error(errno.EAGAIN)
-            limit = time_limit(app, sockets.SO_SNDTIMEO)
+        app = self._session.loans.app(self._socket, self._stop)
+        if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
+            raise error(errno.EAGAIN)
+        limit = time_limit(app, sockets.SO_SNDTIMEO)
 
         def again() -> bool:
             try:
@@ -109,11 +108,13 @@ class _Sending:
             except OSError as wrong:
                 self._stop.fail(wrong.errno or errno.EIO)
             self._session.held.release(self._stop)
+            self._session.loans.look_soon()
             return True
 
         def drop(_: Stop) -> None:
             with suppress(ValueError):
                 self._socket.senders.remove(again)
+            self._session.loans.look_soon()
 
         self._socket.senders.append(again)
         self._session.held.hold(Waiting(self._stop, limit, errno.EAGAIN, drop))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tesla_trace.io.datagram import Ancillary
 from tesla_trace.kernel.trap import Stop
@@ -22,8 +22,7 @@ Piece = tuple[int, int]
 """Address and size of a part of the program's memory."""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One struct msghdr, as it was when it was read."""
 
     name: int
