@@ -4,12 +4,14 @@ Facts, and what they mean for us:
 
 - Of the AF_UNIX types that keep datagrams apart only SOCK_SEQPACKET tells one end that the other
   has been closed.  In a connected pair the sender's buffer is all that limits what waits.
+- An empty datagram and the end look the same to recv(2).  With SO_PASSCRED the sender's process
+  goes with every datagram, and not with the end.
 - Whoever receives from it learns nothing of a datagram's source: that is the pair.  But a message
   may carry a descriptor, which recv(2) and read(2) drop, and our own recvmsg(2) gets.  So what a
   datagram's bytes do not say stands in a memfd that goes with it: its *label*.  The source that
   a socket met first needs none, and most sockets know only one.
 - A message may be as large as the sender's buffer less 32 bytes: so the program's is made to take
-  what UDP takes, and say EMSGSIZE to more.
+  what UDP takes, and say EMSGSIZE to more; but its size is even, so that one byte more passes.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ import array
 import fcntl
 import marshal
 import os
-import select
 import socket
 import termios
 from collections import OrderedDict
+from contextlib import suppress
 from typing import NamedTuple
 
 from tesla_trace.address import Address
@@ -34,6 +36,12 @@ PAYLOAD: dict[int, int] = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
 
 KEPT = 256
 """Labels kept open for the next datagram from the same source."""
+
+_SENDER = socket.CMSG_SPACE(12)
+"""Room for struct ucred."""
+
+_buffer = bytearray(2**17)
+_view = memoryview(_buffer)
 
 _FD = array.array("i", [0]).itemsize
 
@@ -59,6 +67,7 @@ class DatagramPair(Pair):
         assert self.app is not None
         size = PAYLOAD[domain] + 33
         self.app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size // 2)
+        self.master.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._usual: Label | None = None
         self._labels: OrderedDict[Label, int] = OrderedDict()
 
@@ -84,21 +93,20 @@ class DatagramPair(Pair):
             return False
         return True
 
-    def receive(self, size: int) -> bytes | None:
+    def receive(self) -> bytes | None:
         """What the program sent next; None once it has closed its end, and all is read.
 
         Raises:
             BlockingIOError: there is nothing.
         """
-        if data := self.master.recv(size):
-            return data
-        # Nothing, or an empty datagram?  After a hang-up a datagram is told by its sender's name,
-        # which the end does not have.
-        if not self._hung_up():
-            return data
-        self.master.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        data, ancillary, _, _ = self.master.recvmsg(size, 64)
-        return data if ancillary else None
+        size, sender, _, _ = self.master.recvmsg_into([_buffer], _SENDER)
+        return bytes(_view[:size]) if sender else None
+
+    def discard(self) -> None:
+        """Throw away what was sent when it could go nowhere."""
+        with suppress(OSError):
+            while self.receive() is not None:
+                pass
 
     def label(self, ancillary: Ancillary) -> Label:
         """What goes with a message that was received from the program's end by recvmsg(2)."""
@@ -120,11 +128,6 @@ class DatagramPair(Pair):
         super().close()
         while self._labels:
             os.close(self._labels.popitem()[1])
-
-    def _hung_up(self) -> bool:
-        poll = select.poll()
-        poll.register(self.master, 0)
-        return any(state & select.POLLHUP for _, state in poll.poll(0))
 
     def _label(self, label: Label) -> int:
         """A memfd with what the label says."""

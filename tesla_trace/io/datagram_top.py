@@ -11,9 +11,6 @@ from tesla_trace.io.datagram_pair import WAKE, DatagramPair, Label
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
 
-LARGEST = 64 * 1024
-"""Bytes; no datagram of UDP is larger."""
-
 BATCH = 32
 """Datagrams taken at the most before others have their turn."""
 
@@ -146,7 +143,7 @@ class DatagramTop(FlowHandler):
     def _take(self) -> bool:
         """Pass on one datagram that the program has sent; False if there was none."""
         try:
-            data = self._pair.receive(LARGEST)
+            data = self._pair.receive()
         except BlockingIOError:
             return False
         except OSError:  # closed with something unread

@@ -60,6 +60,13 @@ class World:
         bottom.upstream = above = Listener(bottom.ctx, plumb=False)
         return above, bottom
 
+    def datagrams(self, domain: int = socket.AF_INET) -> tuple[Listener, Any]:
+        """The same of datagrams."""
+        real = socket.socket(domain, socket.SOCK_DGRAM)
+        bottom = self.network.datagrams(self.graph(), domain, real)
+        bottom.upstream = above = Listener(bottom.ctx, plumb=False)
+        return above, bottom
+
     def flow(self, *words: str) -> Application:
         """A whole flow: the program's end of a pair, handlers, a socket."""
         return Application(self, words)
@@ -74,6 +81,7 @@ class Listener(FlowHandler):
         super().__init__(ctx, plumb=plumb)
         self.told: list[Any] = []
         self.got = b""
+        self.datagrams: list[tuple[bytes, Address | None]] = []
         self.takes = True
 
     def connected(self, source: FlowHandler, error: OSError | None = None) -> None:
@@ -84,6 +92,7 @@ class Listener(FlowHandler):
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         self.got += data
+        self.datagrams.append((data, origin))
         return self.takes
 
     def may_write(self, source: FlowHandler, may: bool) -> None:
@@ -91,6 +100,9 @@ class Listener(FlowHandler):
 
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         self.told.append(("ended", error and error.errno))
+
+    def undelivered(self, source: FlowHandler, error: OSError) -> None:
+        self.told.append(error)
 
 
 class Application:
@@ -172,6 +184,14 @@ class Application:
     def lost(self) -> None:
         self.told.append("lost")
         self.pair.close()
+
+
+def udp(host: str = "127.0.0.1") -> socket.socket:
+    """A peer for datagrams."""
+    peer = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind((host, 0))
+    peer.settimeout(5)
+    return peer
 
 
 def tcp() -> tuple[socket.socket, socket.socket]:
