@@ -7,7 +7,8 @@
 `>>` begins a turn of the loop: what was put off by `later` is done, and then
 the thing itself.  `<<` checks the next reaction.  `app` is the flow above,
 `net` the flow below; `turn` is a turn with nothing more to it, and `wait(s)`
-lets time pass.  Writes one after the other count as one: where data is cut is
+lets time pass.  Further flows that it plumbs are `nets[1]`, `nets[2]`, … .  Writes one
+after the other count as one, unless they are datagrams: where data is cut is
 nobody's business.  A reaction that no `<<` names is a failure, at the next `>>`
 or at the end, and so is an event from inside a call.  `play.lines` is the log.
 """
@@ -98,6 +99,7 @@ class Role:
 
 
 app, net = Role("app"), Role("net")
+nets = [net, *(Role(f"net{number}") for number in range(1, 9))]
 turn = Line("clock", "turn", ())
 
 
@@ -147,15 +149,28 @@ class Playbook:
         self._reactions: list[Line] = []
         self.above = Fake("app", self._reactions, {"avail": True})
         self.below = Fake("net", self._reactions, {"write": True})
+        self.flows: list[Fake] = []
+        """The flows below, as they were plumbed."""
+        self.kinds: list[tuple[int, int]] = []
+        """Their domains and types."""
+        self._type = type
         ((_, options),) = parse([f"+{handler.name}", *words], {handler.name: handler})
         below: Any = self.below
+
+        def plumb(domain: int, type: int) -> Any:
+            name = f"net{len(self.flows)}"
+            more = Fake(name, self._reactions, {"write": True}) if self.flows else self.below
+            self.flows.append(more)
+            self.kinds.append((domain, type))
+            return more
+
         self.handler = handler(
             Context(
                 domain=socket.AF_INET,
                 type=type,
                 clock=self.clock,
                 options=options,
-                plumb=lambda domain, type: below,
+                plumb=plumb,
                 accepted=below if accepted else None,
                 flow=Flow(1, 4711, "curl", accepted, target, self.lines.append, self.lines.append),
             )
@@ -172,10 +187,14 @@ class Playbook:
         else:
             self.clock.turn()
             before = len(self._reactions)
-            source = [self.below] if line.who == "net" else []
-            self.result = getattr(self.handler, line.what)(*source, *line.args)
+            if line.who == "app":
+                self.result = getattr(self.handler, line.what)(*line.args)
+            else:
+                number = int(line.who.removeprefix("net") or 0)
+                source = self.flows[number] if self.flows else self.below
+                self.result = getattr(source.upstream, line.what)(source, *line.args)
             inside = [each for each in self._reactions[before:] if each.who == "app"]
-            assert line.who == "net" or not inside, f"inside {line}: {inside[0]}"
+            assert line.who != "app" or not inside, f"inside {line}: {inside[0]}"
         self._merge()
         return self
 
@@ -210,6 +229,7 @@ class Playbook:
             last = merged[-1] if merged else None
             if (
                 last
+                and self._type == socket.SOCK_STREAM
                 and line.what in ("write", "avail")
                 and (last.who, last.what) == (line.who, line.what)
             ):

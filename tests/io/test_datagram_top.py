@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tesla_trace.flow import Context, FlowHandler, Stack, parse
+from tesla_trace.flow import Context, Stack, parse
 from tesla_trace.io.datagram_pair import LABEL_SPACE, DatagramPair, Label
 from tesla_trace.io.datagram_top import FULL, DatagramTop
 from tests.io.world import udp
@@ -24,7 +24,7 @@ class Program:
         self.peer = None
         self.graph = world.graph()
 
-        def below(domain: int, type: int) -> FlowHandler:
+        def below(domain, type):
             return world.network.another(self.graph, domain, type)
 
         plumb = Stack(parse(words)).plumber(self.graph, below, self.graph.flow)
