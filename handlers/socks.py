@@ -45,6 +45,10 @@ CONNECT, ASSOCIATE = 1, 3
 EARLY = 64
 """Datagrams kept while the proxy is asked for a relay; those beyond are dropped."""
 
+LINGER = 0.5
+"""Seconds that a relay is kept after the last datagram when the program closes: the proxy ends it
+with the talk, and may hear of that before it has passed the datagram on."""
+
 KNOWN = 4096
 """Peers that are remembered to have been written to by number."""
 
@@ -187,6 +191,8 @@ class Associate(ProxiedDatagrams):
         self._way: FlowHandler | None = None
         """The flow to the relay."""
         self._early: list[bytes] = []
+        self._sent = 0.0
+        """When the last datagram went to the relay."""
         self._settings: dict[int, bytes] = {}
         self._stopped: set[FlowHandler] = set()
         self._may = True
@@ -207,6 +213,7 @@ class Associate(ProxiedDatagrams):
             self._numbers.add((str(number), target[1]))
         packet = b"\0\0\0" + _packed(target) + data
         if self._way is not None:
+            self._sent = self.ctx.clock.now()
             return self._way.write(packet)
         if len(self._early) < EARLY:
             self._early.append(packet)
@@ -245,6 +252,25 @@ class Associate(ProxiedDatagrams):
             if flow is not None:
                 flow.may_avail(may)
 
+    def close(self) -> None:
+        if self._give_up():
+            self.below.close()
+            if not self._early:
+                self._linger()
+
+    def abort(self) -> None:
+        super().abort()
+        self._early.clear()
+        self._asking = self._way = None
+        del self.plumbed[1:], self.downstream[1:]
+
+    def _linger(self) -> None:
+        clock, end = self.ctx.clock, self._sent + LINGER
+        if self._way is not None and end > clock.now():
+            clock.at(end, self._hang_up)
+        else:
+            self._hang_up()
+
     # ---- the talk with the proxy ----
 
     def _ask(self) -> None:
@@ -270,12 +296,15 @@ class Associate(ProxiedDatagrams):
                 self._way = way = self._open(self._asking)
             except OSError as wrong:
                 return self._fail(wrong)
+            self._sent = self.ctx.clock.now()
             early, self._early = self._early, []
             for packet in early:
                 try:
                     way.write(packet)
                 except OSError as wrong:
                     self.upstream.undelivered(self, wrong)
+            if self.closed:
+                self._linger()
 
     def _open(self, asking: _Asking) -> FlowHandler:
         """A flow to the relay that the proxy has named."""

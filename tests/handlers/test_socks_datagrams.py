@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tesla_trace.flow import reason
 from tesla_trace.handlers.http import Http
-from tesla_trace.handlers.socks import EARLY, Associate, Socks
+from tesla_trace.handlers.socks import EARLY, LINGER, Associate, Socks
 from tests.playbook import Playbook, app, net, nets, wait
 
 PROXY, PEER, RELAY = ("10.0.0.9", 1080), ("192.0.2.1", 53), ("10.0.0.10", 4000)
@@ -242,7 +242,7 @@ def test_a_refusal_is_told_and_the_next_datagram_asks_again(socks, answer, numbe
     assert [error.errno for error in errors] == [number]
     assert reason(errors[0]).startswith("+socks 10.0.0.9:1080: ")
     play >> app.write(b"two", PEER) << net.getsockname() << nets[2].connect(PROXY)
-    play >> app.close() << net.close() << nets[2].close()
+    play >> app.abort() << net.abort() << nets[2].abort()
 
 
 def test_a_proxy_out_of_reach(socks):
@@ -273,7 +273,7 @@ def test_a_proxy_that_cannot_even_be_asked(socks):
 
 
 def test_silence(socks):
-    play = asked(socks()) >> wait(31) << ASKING.close() << app.undelivered(errno.ETIMEDOUT)
+    asked(socks()) >> wait(31) << ASKING.close() << app.undelivered(errno.ETIMEDOUT)
 
 
 @pytest.mark.parametrize("end", [ASKING.ended(), ASKING.ended(OSError(errno.ECONNRESET, ""))])
@@ -292,20 +292,31 @@ def test_a_relay_that_is_not_there_any_more_is_asked_for_again(socks):
     play >> app.write(b"two", PEER) << net.getsockname() << nets[3].connect(PROXY)
 
 
-@pytest.mark.parametrize("call", ["close", "abort"])
-def test_closing_closes_all(socks, call):
-    play = opened(socks())
-    play >> getattr(app, call)()
-    assert [(line.who, line.what) for line in play._reactions] == [
-        ("net", call),
-        ("net1", call),
-        ("net2", call),
-    ]
-    play._reactions.clear()
+def test_closing_closes_all_once_the_last_datagram_has_had_its_time(socks):
+    play = opened(socks()) >> app.close() << net.close() >> wait(LINGER - 0.01) << None
+    play >> wait(0.02) << ASKING.close() << WAY.close()
+    play = opened(socks()) >> wait(1) >> app.close() << net.close() << ASKING.close() << WAY.close()
+    play >> app.abort() << net.abort()
 
 
-def test_closing_during_the_talk(socks):
-    asked(socks()) >> app.close() << net.close() << ASKING.close()
+def test_aborting_aborts_all(socks):
+    play = opened(socks()) >> app.abort() << net.abort() << ASKING.abort() << WAY.abort()
+    play >> wait(10) << None
+
+
+def test_closed_during_the_talk_what_was_written_still_goes(socks):
+    play = asked(socks()) >> app.close() << net.close() >> ASKING.avail(HELLO_OK)
+    play << ASKING.write(ASK) >> ASKING.avail(granted(*RELAY)) << WAY.connect(RELAY)
+    play << WAY.write(FROM_PEER + b"one") >> WAY.avail(FROM_PEER + b"nobody hears") << None
+    play >> wait(LINGER) << ASKING.close() << WAY.close()
+
+
+def test_closed_during_a_talk_that_comes_to_nothing(socks):
+    asked(socks()) >> app.close() << net.close() >> ASKING.avail(b"HT") << ASKING.close()
+
+
+def test_aborted_during_the_talk(socks):
+    asked(socks()) >> app.close() << net.close() >> app.abort() << net.abort() << ASKING.abort()
 
 
 # ---- the flow around it ----
