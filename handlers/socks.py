@@ -281,7 +281,7 @@ class Associate(ProxiedDatagrams):
         self._asking = asking = _Asking(ctx)
         self.attach(asking)
         try:
-            asking.connect(("0.0.0.0", 0))  # we cannot say which address we shall send from
+            asking.connect(("0.0.0.0", 0))
         except OSError:
             self._hang_up()
             raise
@@ -370,7 +370,10 @@ class _Asking(Socks):
 
     def ask_for(self, target: Address) -> Parser:
         yield from self._log_in()
-        self.relay = yield from self._ask_5(ASSOCIATE, target)
+        # Which address we shall send from we cannot say, only its family: that of the proxy's.
+        number = numeric(self.control.getpeername()[0])
+        host = "::" if number is not None and number.version == 6 else "0.0.0.0"
+        self.relay = yield from self._ask_5(ASSOCIATE, (host, 0))
 
     def step_aside(self) -> None:
         """Stay: `Associate` tells us by what we are from the flow of datagrams."""

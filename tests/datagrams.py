@@ -142,6 +142,9 @@ class Proxy(FlowHandler):
 
     def may_avail(self, may: bool) -> None: ...
 
+    def getpeername(self) -> Address:
+        return PROXY
+
     def hang_up(self) -> None:
         """Forget the flow."""
         if self.relay is not None:

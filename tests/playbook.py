@@ -153,13 +153,15 @@ class Playbook:
         """The flows below, as they were plumbed."""
         self.kinds: list[tuple[int, int]] = []
         """Their domains and types."""
+        self.answers: dict[str, Any] = {"write": True}
+        """What flows that are yet to be plumbed answer."""
         self._type = type
         ((_, options),) = parse([f"+{handler.name}", *words], {handler.name: handler})
         below: Any = self.below
 
         def plumb(domain: int, type: int) -> Any:
             name = f"net{len(self.flows)}"
-            more = Fake(name, self._reactions, {"write": True}) if self.flows else self.below
+            more = Fake(name, self._reactions, dict(self.answers)) if self.flows else self.below
             self.flows.append(more)
             self.kinds.append((domain, type))
             return more

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tesla_trace.flow import ProxiedDatagrams, reason
-from tests.playbook import Playbook, app, net
+from tests.playbook import app, net
 
 PEER, NEAR = ("192.0.2.1", 9), ("127.0.0.1", 9)
 
@@ -122,5 +122,5 @@ def test_without_a_relay_they_are_refused(play):
 
 
 def test_an_error_of_the_kernel_is_told(gate):
-    play: Playbook = gate(target=NEAR) >> app.connect(NEAR) << net.connect(NEAR)
+    play = gate(target=NEAR) >> app.connect(NEAR) << net.connect(NEAR)
     play >> net.undelivered(OSError(errno.ECONNREFUSED, "")) << app.undelivered(errno.ECONNREFUSED)

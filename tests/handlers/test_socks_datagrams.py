@@ -17,6 +17,7 @@ from tests.playbook import Playbook, app, net, nets, wait
 PROXY, PEER, RELAY = ("10.0.0.9", 1080), ("192.0.2.1", 53), ("10.0.0.10", 4000)
 HELLO, HELLO_OK = b"\x05\x01\x00", b"\x05\x00"
 ASK = b"\x05\x03\x00\x01" + bytes(6)
+ASK6 = b"\x05\x03\x00\x04" + bytes(18)
 FROM_PEER = b"\0\0\0\x01\xc0\0\x02\x01\x00\x35"
 ASKING, WAY = nets[1], nets[2]
 DGRAM = socket.SOCK_DGRAM
@@ -35,6 +36,7 @@ class Play(Playbook):
         facts = {"type": DGRAM, **facts}
         super().__init__(_Named, "-proxy=10.0.0.9:1080", *words, **facts)
         self.below.answers["getsockname"] = ("0.0.0.0", 5000)
+        self.answers["getpeername"] = PROXY
 
 
 class _Named(Associate):
@@ -49,7 +51,7 @@ def asked(play, first=b"one", to=PEER):
 
 def opened(play, relay=RELAY, first=b"one", packet=FROM_PEER + b"one"):
     """The same, to the end of the talk."""
-    asked(play, first) >> ASKING.avail(HELLO_OK) << ASKING.write(ASK)
+    asked(play, first) >> ASKING.avail(HELLO_OK) << ASKING.getpeername() << ASKING.write(ASK)
     play >> ASKING.avail(granted(*relay)) << WAY.connect(relay)
     if packet:
         play << WAY.write(packet)
@@ -143,7 +145,14 @@ def test_what_does_not_come_from_the_relay_is_dropped(socks):
 def test_with_a_peer_only_what_comes_from_it_is_wanted(socks):
     play = socks(target=PEER) >> app.connect(PEER) << net.connect(PEER)
     play >> app.write(b"one") << net.getsockname() << ASKING.connect(PROXY)
-    play >> ASKING.connected() << ASKING.write(HELLO) >> ASKING.avail(HELLO_OK) << ASKING.write(ASK)
+    (
+        play
+        >> ASKING.connected()
+        << ASKING.write(HELLO)
+        >> ASKING.avail(HELLO_OK)
+        << ASKING.getpeername()
+        << ASKING.write(ASK)
+    )
     play >> ASKING.avail(granted(*RELAY)) << WAY.connect(RELAY) << WAY.write(FROM_PEER + b"one")
     play >> WAY.avail(b"\0\0\0\x01\xc0\0\x02\x01\x00\x36other") << None
     play >> WAY.avail(FROM_PEER + b"answer") << app.avail(b"answer", PEER)
@@ -162,9 +171,10 @@ def test_with_a_peer_only_what_comes_from_it_is_wanted(socks):
     ],
 )
 def test_where_the_relay_is(socks, said, proxy, relay, domain):
-    play = asked(socks()) >> ASKING.avail(HELLO_OK) << ASKING.write(ASK)
-    if proxy:
-        play.flows[1].answers["getpeername"] = proxy
+    play = socks()
+    play.answers["getpeername"] = proxy or PROXY
+    asked(play) >> ASKING.avail(HELLO_OK) << ASKING.getpeername()
+    play << ASKING.write(ASK6 if proxy and proxy[0] == "2001:db8::9" else ASK)
     play >> ASKING.avail(granted(*said))
     if proxy:
         play << ASKING.getpeername()
@@ -173,8 +183,7 @@ def test_where_the_relay_is(socks, said, proxy, relay, domain):
 
 
 def test_a_relay_given_by_name_is_where_the_proxy_is(socks):
-    play = asked(socks()) >> ASKING.avail(HELLO_OK) << ASKING.write(ASK)
-    play.flows[1].answers["getpeername"] = PROXY
+    play = asked(socks()) >> ASKING.avail(HELLO_OK) << ASKING.getpeername() << ASKING.write(ASK)
     play >> ASKING.avail(b"\5\0\0\3\5proxy\x0f\xa0") << ASKING.getpeername()
     play << WAY.connect(("10.0.0.9", 4000)) << WAY.write(FROM_PEER + b"one")
 
@@ -184,7 +193,14 @@ def test_a_relay_given_by_name_is_where_the_proxy_is(socks):
 
 def test_what_is_written_early_goes_when_there_is_a_relay(socks):
     play = asked(socks()) >> app.write(b"two", PEER) << None
-    play >> ASKING.avail(HELLO_OK) << ASKING.write(ASK) >> app.write(b"three", PEER) << None
+    (
+        play
+        >> ASKING.avail(HELLO_OK)
+        << ASKING.getpeername()
+        << ASKING.write(ASK)
+        >> app.write(b"three", PEER)
+        << None
+    )
     play >> ASKING.avail(granted(*RELAY)) << WAY.connect(RELAY)
     for data in (b"one", b"two", b"three"):
         play << WAY.write(FROM_PEER + data)
@@ -194,7 +210,7 @@ def test_only_so_many_are_kept(socks):
     play = asked(socks(), b"0")
     for number in range(1, 2 * EARLY):
         assert (play >> app.write(b"%d" % number, PEER)).result
-    play >> ASKING.avail(HELLO_OK) << ASKING.write(ASK)
+    play >> ASKING.avail(HELLO_OK) << ASKING.getpeername() << ASKING.write(ASK)
     play >> ASKING.avail(granted(*RELAY)) << WAY.connect(RELAY)
     for number in range(EARLY):
         play << WAY.write(FROM_PEER + b"%d" % number)
@@ -219,7 +235,13 @@ def test_log_in(socks, tmp_path):
     play = socks("-user=me", f"-password-file={tmp_path}/password")
     play >> app.write(b"one", PEER) << net.getsockname() << ASKING.connect(PROXY)
     play >> ASKING.connected() << ASKING.write(b"\x05\x02\x00\x02") >> ASKING.avail(b"\x05\x02")
-    play << ASKING.write(b"\x01\x02me\x06sesame") >> ASKING.avail(b"\1\0") << ASKING.write(ASK)
+    (
+        play
+        << ASKING.write(b"\x01\x02me\x06sesame")
+        >> ASKING.avail(b"\1\0")
+        << ASKING.getpeername()
+        << ASKING.write(ASK)
+    )
     for byte in granted(*RELAY)[:-1]:
         play >> ASKING.avail(bytes([byte])) << None
     play >> ASKING.avail(granted(*RELAY)[-1:]) << WAY.connect(RELAY)
@@ -235,7 +257,7 @@ def test_log_in(socks, tmp_path):
     ],
 )
 def test_a_refusal_is_told_and_the_next_datagram_asks_again(socks, answer, number):
-    play = asked(socks()) >> ASKING.avail(HELLO_OK) << ASKING.write(ASK)
+    play = asked(socks()) >> ASKING.avail(HELLO_OK) << ASKING.getpeername() << ASKING.write(ASK)
     errors = []
     play.above.undelivered = lambda source, error: errors.append(error)
     play >> ASKING.avail(answer) << ASKING.close()
@@ -281,7 +303,7 @@ def test_when_the_talk_is_lost_the_proxy_is_asked_again(socks, end):
     play = opened(socks()) >> end << ASKING.close() << WAY.close()
     play >> app.write(b"two", PEER) << net.getsockname() << nets[3].connect(PROXY)
     play >> nets[3].connected() << nets[3].write(HELLO)
-    play >> nets[3].avail(HELLO_OK) << nets[3].write(ASK)
+    play >> nets[3].avail(HELLO_OK) << nets[3].getpeername() << nets[3].write(ASK)
     play >> nets[3].avail(granted("10.0.0.10", 4001)) << nets[4].connect(("10.0.0.10", 4001))
     play << nets[4].write(FROM_PEER + b"two") >> nets[4].avail(FROM_PEER) << app.avail(b"", PEER)
 
@@ -306,7 +328,13 @@ def test_aborting_aborts_all(socks):
 
 def test_closed_during_the_talk_what_was_written_still_goes(socks):
     play = asked(socks()) >> app.close() << net.close() >> ASKING.avail(HELLO_OK)
-    play << ASKING.write(ASK) >> ASKING.avail(granted(*RELAY)) << WAY.connect(RELAY)
+    (
+        play
+        << ASKING.getpeername()
+        << ASKING.write(ASK)
+        >> ASKING.avail(granted(*RELAY))
+        << WAY.connect(RELAY)
+    )
     play << WAY.write(FROM_PEER + b"one") >> WAY.avail(FROM_PEER + b"nobody hears") << None
     play >> wait(LINGER) << ASKING.close() << WAY.close()
 
@@ -345,7 +373,13 @@ def test_control_calls_are_about_the_programs_own_socket(socks):
 def test_options_of_the_socket_are_the_relays_flow_too(socks):
     play = socks() >> app.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, b"abcd")
     play << net.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, b"abcd")
-    asked(play) >> ASKING.avail(HELLO_OK) << ASKING.write(ASK) >> ASKING.avail(granted(*RELAY))
+    (
+        asked(play)
+        >> ASKING.avail(HELLO_OK)
+        << ASKING.getpeername()
+        << ASKING.write(ASK)
+        >> ASKING.avail(granted(*RELAY))
+    )
     play << WAY.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, b"abcd")
     play << WAY.connect(RELAY) << WAY.write(FROM_PEER + b"one")
     play >> app.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, b"efgh")
@@ -368,7 +402,13 @@ def test_a_stop_ends_with_the_relay(socks):
 
 def test_a_stop_holds_for_a_relay_to_come(socks):
     play = asked(socks()) >> app.may_avail(False) << net.may_avail(False)
-    play >> ASKING.avail(HELLO_OK) << ASKING.write(ASK) >> ASKING.avail(granted(*RELAY))
+    (
+        play
+        >> ASKING.avail(HELLO_OK)
+        << ASKING.getpeername()
+        << ASKING.write(ASK)
+        >> ASKING.avail(granted(*RELAY))
+    )
     play << WAY.connect(RELAY) << WAY.may_avail(False) << WAY.write(FROM_PEER + b"one")
 
 
