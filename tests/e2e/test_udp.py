@@ -1,13 +1,17 @@
 """Real programs that send datagrams, through real proxies and through handlers."""
 
+import contextlib
 import os
+import signal
+import socket
 import sys
 
 import pytest
 
 from fixtures.peers.socks_server import SocksServer
 from tests.e2e.datagrams import dante, echo
-from tests.e2e.process import eventually, run, under
+from tests.e2e.process import TESLA_TRACE, children, eventually, run, start, under
+from tests.io.world import udp
 
 BLOCKING = """\
 import socket, sys
@@ -240,3 +244,176 @@ def test_multicast_and_broadcast():
     refused = under(["+socks", "-loopback"], *words)
     assert "[Errno 101] Network is unreachable" in refused.out and "to all" not in refused.out
     assert any("no proxy leads to many at once" in line for line in refused.log)
+
+
+# ---- servers ----
+
+SERVER = """\
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+    server.bind(("127.0.0.1", 0))
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+    print(server.getsockname()[1], flush=True)
+    while True:
+        data, source = server.recvfrom(100)
+        if data == b"end":
+            break
+        server.sendto(b"%d %s" % (source[1], data), source)
+"""
+ASYNCIO_SERVER = """\
+import asyncio
+class Server(asyncio.DatagramProtocol):
+    def connection_made(self, transport): self.transport = transport
+    def datagram_received(self, data, source):
+        if data == b"end": done.set_result(None)
+        else: self.transport.sendto(b"%d %s" % (source[1], data), source)
+async def main():
+    global done
+    done = asyncio.get_running_loop().create_future()
+    made = asyncio.get_running_loop().create_datagram_endpoint(
+        Server, local_addr=("127.0.0.1", 0))
+    transport, _ = await made
+    print(transport.get_extra_info("sockname")[1], flush=True)
+    await asyncio.wait_for(done, 60)
+asyncio.run(main())
+"""
+NODE_SERVER = """\
+const server = require("dgram").createSocket("udp4");
+server.on("message", (data, from) => {
+    if (`${data}` == "end") server.close();
+    else server.send(`${from.port} ${data}`, from.port, from.address);
+});
+server.bind(0, "127.0.0.1", () => console.log(server.address().port));
+"""
+SERVERS = {
+    "blocking": [sys.executable, "-c", SERVER],
+    "asyncio": [sys.executable, "-c", ASYNCIO_SERVER],
+    "node": ["node", "-e", NODE_SERVER],  # which takes them by recvmmsg(2)
+}
+SOURCES = 500
+"""More than we keep labels for."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, marks=pytest.mark.needs(words[0]), id=n) for n, words in SERVERS.items()],
+)
+def test_a_server_of_many_sources(words):
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(start(TESLA_TRACE, "+dummy", *words))
+        there = ("127.0.0.1", int(server.until("\n")))
+        sources = [stack.enter_context(udp()) for _ in range(SOURCES)]
+        for turn in range(2):
+            for few in range(0, SOURCES, 50):  # as many as its buffer has room for
+                for source in sources[few : few + 50]:
+                    for number in range(2):
+                        source.sendto(b"%d %d" % (turn, number), there)
+                for source in sources[few : few + 50]:
+                    port = source.getsockname()[1]
+                    for number in range(2):
+                        answer = b"%d %d %d" % (port, turn, number)
+                        assert source.recvfrom(100) == (answer, there)
+        sources[0].sendto(b"end", there)
+        assert server.wait() == 0
+
+
+# ---- how much ----
+
+
+def flood(built, receiver, sender, count, rate):
+    """How many of so many datagrams a second came; and none twice, or overtaken by another."""
+    program = built.path("flood", "glibc")
+    with start(*receiver, program, "receive", count) as server:
+        port = int(server.until("\n"))
+        sent = run(*sender, program, "send", port, count, rate, limit=60)
+        assert sent.status == 0 and f"sent {count}" in sent.out, sent
+        line = server.until("got")
+    words = line.split()
+    assert words[4:8] == ["0", "out", "of", "order,"], line
+    return int(words[1])
+
+
+@pytest.mark.parametrize("sender", [[], [TESLA_TRACE, "+dummy"]], ids=["native", "ours"])
+def test_ten_thousand_datagrams(built, sender):
+    """None is lost where nothing else runs; bench has the rate at which that holds."""
+    assert flood(built, [TESLA_TRACE, "+dummy"], sender, 10_000, 2000) >= 9000
+
+
+# ---- what is left ----
+
+OPENED = """\
+import ctypes, socket, sys
+port = int(sys.argv[1])
+def used():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.sendto(b"x", ("127.0.0.1", port))
+        flow.settimeout(10)
+        flow.recvfrom(10)
+def connected():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.connect(("127.0.0.1", port))
+        flow.send(b"x")
+def unused():
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+def bound():
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as flow:
+        flow.bind(("::1", 0))
+def shut():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.connect(("127.0.0.1", port))
+        flow.shutdown(socket.SHUT_RDWR)
+def dissolved():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.connect(("127.0.0.1", port))
+        ctypes.CDLL(None).connect(flow.fileno(), bytes(16), 16)  # AF_UNSPEC
+print("begin", flush=True)
+sys.stdin.readline()
+for _ in range(200):
+    for each in (used, connected, unused, bound, shut, dissolved): each()
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("handlers", [["+dummy"], ["+latency=1ms"], ["+socks"]], ids=str)
+def test_no_descriptor_is_left(handlers, origin):
+    with start(TESLA_TRACE, *handlers, sys.executable, "-c", OPENED, origin.port) as program:
+        program.until("begin")
+        (supervisor,) = [pid for pid in children(program.pid) if b"tesla" in command(pid)]
+        before = open_files(supervisor)
+        go(program)
+        program.until("done")
+        eventually("all are closed", lambda: open_files(supervisor) <= before + 4)
+        go(program)
+        assert program.wait() == 0
+
+
+def open_files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def command(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read()
+
+
+def go(program):
+    program.process.stdin.write(b"\n")
+    program.process.stdin.flush()
+
+
+def test_killed_with_a_receive_that_waits(origin):
+    """The port is free at once, and the supervisor goes."""
+    code = """\
+import os, socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+    server.bind(("127.0.0.1", 0))
+    print(server.getsockname()[1], os.getpid(), flush=True)
+    server.recvfrom(100)
+"""
+    with start(TESLA_TRACE, "+dummy", sys.executable, "-c", code) as program:
+        port, pid = map(int, program.until("\n").split())
+        os.kill(pid, signal.SIGKILL)
+        assert program.wait() == -signal.SIGKILL
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as next_one:
+            next_one.bind(("127.0.0.1", port))
