@@ -189,8 +189,9 @@ class DatagramSocket(ProgramSocket):
     def shut(self, read: bool, write: bool) -> None:
         """End a direction; the pair keeps its own, for its end tells when the program closes."""
         assert self.top is not None
+        self.shut_in = self.shut_in or read  # first: it wakes who waits
         self.top.shutdown(read, write)
-        self.shut_in, self.shut_out = self.shut_in or read, self.shut_out or write
+        self.shut_out = self.shut_out or write
 
     def _log(self, wrong: OSError) -> None:
         if reason(wrong):

@@ -222,8 +222,8 @@ class _Receiving:
         while True:
             size, ancillary, _, _ = app.recvmsg_into([_buffer], LABEL_SPACE, flags)
             label = socket.pair.label(tuple(ancillary))
-            if socket.shut_in and not size:
-                return b"", WAKE, 0
+            if not size and (socket.shut_in or (label == WAKE and not ancillary)):
+                return b"", WAKE, 0  # the end; what only wakes has a label
             if label.origin is not None:
                 return bytes(_view[:size]), label, 0
             # It has only woken the program, for an error that has been told by now.
