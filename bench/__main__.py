@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bench import calls, eintr, machine, many, programs, report, start, stream
+from bench import calls, datagrams, eintr, machine, many, programs, report, start, stream
 from bench.measure import Row
 from bench.settings import Settings
 from tesla_trace.tables import show
@@ -22,6 +22,7 @@ GROUPS: dict[str, Rows] = {
     "start": start.rows,
     "stream": stream.rows,
     "many": many.rows,
+    "datagrams": datagrams.rows,
 }
 
 

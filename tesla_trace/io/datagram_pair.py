@@ -68,6 +68,8 @@ class DatagramPair(Pair):
         size = PAYLOAD[domain] + 33
         self.app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size // 2)
         self.master.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.sent = 0
+        """How many datagrams have been put before the program."""
         self._usual: Label | None = None
         self._labels: OrderedDict[Label, int] = OrderedDict()
 
@@ -91,6 +93,7 @@ class DatagramPair(Pair):
                 self.master.sendmsg([data], [kind], socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return False
+        self.sent += 1
         return True
 
     def receive(self) -> bytes | None:

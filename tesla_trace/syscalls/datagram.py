@@ -71,6 +71,8 @@ class DatagramSocket(ProgramSocket):
         """Calls that wait for a datagram: tried as one arrives."""
         self.senders: deque[Callable[[], bool]] = deque()
         """Calls that wait for room: tried as there is some, True once they are answered."""
+        self.empty_at = -1
+        """How many datagrams the pair had been given when it was last seen to be empty."""
         self._woken = False
         self._bottom = self._new_bottom(real)
 
@@ -230,7 +232,7 @@ class DatagramSocket(ProgramSocket):
 
     def offered(self, data: bytes, label: Label) -> bool:
         """Give it to who waits, past the pair, if that is empty; see `DatagramOwner`."""
-        if not self.receivers or self.error or self.shut_in or self.pair.unread():
+        if not self.receivers or self.empty_at != self.pair.sent or self.error or self.shut_in:
             return False
         return self.receivers[0].take(data, label)
 

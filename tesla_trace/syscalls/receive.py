@@ -31,6 +31,7 @@ from tesla_trace.syscalls.vectors import Message, pack_control, read_message, sc
 from tesla_trace.syscalls.words import error, pack_int, read_int, signed
 
 _buffer = bytearray(64 * 1024)
+_buffers = [_buffer]
 _view = memoryview(_buffer)
 
 
@@ -220,7 +221,11 @@ class _Receiving:
             raise error(socket.take_error())
         flags = self._flags & MSG_PEEK | MSG_DONTWAIT
         while True:
-            size, ancillary, _, _ = app.recvmsg_into([_buffer], LABEL_SPACE, flags)
+            try:
+                size, ancillary, _, _ = app.recvmsg_into(_buffers, LABEL_SPACE, flags)
+            except BlockingIOError:
+                socket.empty_at = socket.pair.sent
+                raise
             label = socket.pair.label(tuple(ancillary))
             if not size and (socket.shut_in or (label == WAKE and not ancillary)):
                 return b"", WAKE, 0  # the end; what only wakes has a label

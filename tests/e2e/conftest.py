@@ -40,12 +40,12 @@ class Built:
         self.folder = folder
         self.said = {}
 
-    def path(self, name: str, build: str) -> str:
+    def path(self, name: str, build: str, source: str = "fixtures") -> str:
         if not builds(build):
             pytest.skip(f"needs {' '.join(BUILDS[build])}")
         path = f"{self.folder}/{name}.{build}"
         if path not in self.said:
-            command = [*BUILDS[build], *FLAGS, f"{ROOT}/fixtures/{name}.c", "-o", path]
+            command = [*BUILDS[build], *FLAGS, f"{ROOT}/{source}/{name}.c", "-o", path]
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
             self.said[path] = done.stderr if done.returncode else ""
         if self.said[path]:

@@ -322,7 +322,7 @@ def test_a_server_of_many_sources(words):
 
 def flood(built, receiver, sender, count, rate):
     """How many of so many datagrams a second came; and none twice, or overtaken by another."""
-    program = built.path("flood", "glibc")
+    program = built.path("flood", "glibc", "bench")
     with start(*receiver, program, "receive", count) as server:
         port = int(server.until("\n"))
         sent = run(*sender, program, "send", port, count, rate, limit=60)
