@@ -248,7 +248,7 @@ class DatagramSocket(ProgramSocket):
 
     @property
     def waited_on(self) -> bool:
-        """Whether calls wait; see `Lender`."""
+        """Whether calls wait; see `copies.Owner`."""
         return bool(self.receivers or self.senders)
 
     def left(self) -> None:

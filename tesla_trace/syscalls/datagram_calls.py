@@ -42,7 +42,7 @@ def bind(session: Session, stop: Stop, socket: DatagramSocket) -> None:
     except OSError as wrong:
         if wrong.errno != errno.EADDRINUSE:
             raise
-        session.loans.give_back()
+        session.copies.give_back()
         session.loop.serve_exceptions()  # perhaps the program has just closed what is in the way
         session.loop.turn(0)
         with rights:

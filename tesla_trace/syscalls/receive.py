@@ -93,7 +93,7 @@ class _Receiving:
     def _begin(self, limit: float) -> None:
         if self._try():
             return
-        app = self._session.loans.app(self._socket, self._stop)
+        app = self._session.copies.end(self._socket, self._stop)
         if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
             return self._end(errno.EAGAIN)
         limit = limit or time_limit(app, sockets.SO_RCVTIMEO)
@@ -140,7 +140,7 @@ class _Receiving:
         with suppress(ValueError):
             self._socket.receivers.remove(self)
         self._session.held.release(self._stop)
-        self._session.loans.look_soon()
+        self._session.copies.look_soon()
 
     # ---- receiving ----
 
@@ -156,7 +156,7 @@ class _Receiving:
     def _try(self) -> bool:
         """Receive what there is; whether the call has been answered."""
         try:
-            app = self._session.loans.app(self._socket, self._stop)
+            app = self._session.copies.end(self._socket, self._stop)
             while self._done < self._count:
                 size = self._receive(app)
                 if not self._several:

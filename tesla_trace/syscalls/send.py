@@ -94,7 +94,7 @@ class _Sending:
     def _try(self, act: Act) -> None:
         if act():
             return
-        app = self._session.loans.app(self._socket, self._stop)
+        app = self._session.copies.end(self._socket, self._stop)
         if self._flags & MSG_DONTWAIT or not os.get_blocking(app.fileno()):
             raise error(errno.EAGAIN)
         limit = time_limit(app, sockets.SO_SNDTIMEO)
@@ -108,13 +108,13 @@ class _Sending:
             except OSError as wrong:
                 self._stop.fail(wrong.errno or errno.EIO)
             self._session.held.release(self._stop)
-            self._session.loans.look_soon()
+            self._session.copies.look_soon()
             return True
 
         def drop(_: Stop) -> None:
             with suppress(ValueError):
                 self._socket.senders.remove(again)
-            self._session.loans.look_soon()
+            self._session.copies.look_soon()
 
         self._socket.senders.append(again)
         self._session.held.hold(Waiting(self._stop, limit, errno.EAGAIN, drop))

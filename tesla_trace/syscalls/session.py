@@ -14,8 +14,8 @@ from tesla_trace.kernel import proc
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.acting import Acting, Guise
+from tesla_trace.syscalls.copies import Copies
 from tesla_trace.syscalls.held import Held
-from tesla_trace.syscalls.loans import Loans
 from tesla_trace.syscalls.strangers import Strangers
 from tesla_trace.syscalls.uncovered import Uncovered
 from tesla_trace.syscalls.ways import Outcome, Way
@@ -51,7 +51,7 @@ class Session:
         self.write = write
         self._raw = raw
         self.held = Held(loop)
-        self.loans = Loans(loop)
+        self.copies = Copies(loop)
         self.network = Network(loop)
         self.network.flow = self.flow
         self.network.over = self._over_now
@@ -137,7 +137,7 @@ class Session:
         self.lent.clear()
         for socket in self._sockets.values():
             socket.abandon_calls()
-        self.loans.give_back()
+        self.copies.give_back()
         for socket in self._over.values():
             socket.dispose_if_over()
         self._over.clear()

@@ -360,7 +360,7 @@ def test_it_is_kept_while_a_call_waits(bench):
     end, bench.end = bench.end, bench.end.dup()
     bench.end.close()
     end.close()
-    bench.session.loans.give_back()
+    bench.session.copies.give_back()
     bench.world.turn()
     bench.arrive(b"late")
     assert got(stop)[:2] == (4, b"late")

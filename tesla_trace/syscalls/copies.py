@@ -21,7 +21,7 @@ MOMENT = 0.005
 """Seconds that a copy is kept: how late a close may be seen."""
 
 
-class Lender(Protocol):
+class Owner(Protocol):
     """A socket of the program."""
 
     @property
@@ -36,23 +36,23 @@ class Lender(Protocol):
         """
 
 
-class Loans:
+class Copies:
     """All the copies that are kept."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._copies: dict[Lender, sockets.socket] = {}
+        self._copies: dict[Owner, sockets.socket] = {}
         self._alarm: Alarm | None = None
 
-    def app(self, lender: Lender, stop: Stop) -> sockets.socket:
+    def end(self, owner: Owner, stop: Stop) -> sockets.socket:
         """The program's end of the socket that a call is about; not to be closed.
 
         Raises:
-            OSError: as `Lender.borrowed`.
+            OSError: as `Owner.borrowed`.
         """
-        copy = self._copies.get(lender)
+        copy = self._copies.get(owner)
         if copy is None:
-            copy = self._copies[lender] = lender.borrowed(stop, signed(stop.args[0]))
+            copy = self._copies[owner] = owner.borrowed(stop, signed(stop.args[0]))
             self.look_soon()
         return copy
 
@@ -63,8 +63,8 @@ class Loans:
 
     def give_back(self) -> None:
         """Give back what no call needs, now."""
-        for lender in [each for each in self._copies if not each.waited_on]:
-            self._copies.pop(lender).close()
+        for owner in [each for each in self._copies if not each.waited_on]:
+            self._copies.pop(owner).close()
 
     def _look(self) -> None:
         self._alarm = None
