@@ -14,9 +14,10 @@ class Log(FlowHandler):
     """Write a line to the log for whatever happens to a flow.
 
     That is: connecting, connected, failed, listening, accepted, shut down, ended (the peer has
-    no more to send), reset, and closed or aborted with what was carried: out is what the program
-    sent, in is what it got.  Other handlers change what passes them; it is logged as it is
-    where +log stands, which in front is as the program sees it.
+    no more to send), reset, undelivered (a datagram did not get there), and closed or aborted
+    with what was carried: out is what the program sent, in is what it got.  Other handlers change
+    what passes them; it is logged as it is where +log stands, which in front is as the program
+    sees it.
 
     With -json each line is one JSON object.  It has time (seconds since the flow began), flow,
     pid, program and event, and where they apply address, took (seconds), listener (the flow
@@ -120,6 +121,10 @@ class Log(FlowHandler):
         else:
             self._failed(error)
         super().ended(source, error)
+
+    def undelivered(self, source: FlowHandler, error: OSError) -> None:
+        self._failed(error, "undelivered")
+        super().undelivered(source, error)
 
     # ---- lines ----
 

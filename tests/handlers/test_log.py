@@ -273,3 +273,10 @@ def test_each_event_is_one_line_and_one_object(program, steps, words):
 
 def test_it_serves_every_type_of_socket():
     assert {socket.SOCK_STREAM, socket.SOCK_DGRAM} == set(Log.types)
+
+
+def test_a_datagram_that_did_not_get_there(play):
+    log = play(Log, type=socket.SOCK_DGRAM) >> app.write(b"x", PEER) << net.write(b"x", PEER)
+    lost = failure(ECONNREFUSED, "nobody there")
+    log >> net.undelivered(lost) << app.undelivered(ECONNREFUSED)
+    assert said(log) == ["undelivered: ECONNREFUSED: nobody there"]
