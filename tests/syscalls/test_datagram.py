@@ -9,6 +9,7 @@ import pytest
 
 from tesla_trace.flow import Stack, parse
 from tesla_trace.kernel import sockaddr
+from tesla_trace.kernel.thread import Threads
 from tesla_trace.syscalls import datagram_calls, receive, send
 from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.flags import (
@@ -41,6 +42,9 @@ class Caller(FakeStop):
 
     def process(self):
         return self.thread
+
+    def standing(self):
+        return Threads().standing(os.getpid())
 
 
 class Bench:
