@@ -10,6 +10,9 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 
 The host is a number or, where somebody further out is to look it up, a name."""
 
+Number = ipaddress.IPv4Address | ipaddress.IPv6Address
+"""A host's number."""
+
 
 def shown(address: Address) -> str:
     """The address as people write it: `192.0.2.1:80`, `[2001:db8::1]:80`, `example.org:80`."""
@@ -18,7 +21,7 @@ def shown(address: Address) -> str:
 
 
 @lru_cache(4096)
-def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def numeric(host: str) -> Number | None:
     """The IP address that `host` is, a v4-mapped one as IPv4; None if it is a name."""
     try:
         number = ipaddress.ip_address(host.partition("%")[0])
