@@ -54,7 +54,7 @@ class Http(Proxied):
     many proxies allow port 443 only.  Datagrams are refused, for they would not go through the
     proxy.
 
-        tesla_trace +http=proxy:8080 -user=me -password-file=FILE curl 192.0.2.7
+        tesla_trace +http=proxy:8080 -user=me -password-file=FILE curl example.org
     """
 
     name = "http"

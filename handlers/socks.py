@@ -83,7 +83,7 @@ class Socks(Proxied):
 
     With version 4 and 4a -user is the user id that the proxy is told, and there is no password.
 
-        tesla_trace +socks=proxy:1080 -user=me -password-file=FILE curl 192.0.2.7
+        tesla_trace +socks=proxy:1080 -user=me -password-file=FILE curl example.org
     """
 
     name = "socks"
@@ -163,7 +163,7 @@ class Socks(Proxied):
             # 4a: an impossible address, 0.0.0.x, says that a name follows.
             number, name = ipaddress.IPv4Address("0.0.0.1"), target[0].encode() + b"\0"
         if number is None or number.version != 4:
-            what = "names" if number is None else "IPv6"
+            what = "IPv6" if number else "names; -version=4a has"
             raise failure(errno.EAFNOSUPPORT, f"SOCKS {version} has no room for {what}")
         user, _ = self.options.login
         port = target[1].to_bytes(2, "big")

@@ -44,7 +44,7 @@ The first handler named is nearest the program, the last nearest the network.
 
 for example:
   tesla_trace +socks=proxy:1080 ./static-binary
-  tesla_trace +log +http=proxy:3128 wget http://192.0.2.7/
+  tesla_trace +log +http=proxy:3128 wget http://example.org/
 """
 
 

@@ -55,8 +55,12 @@ class Network:
         log = self.log.append
         return Flow(next(self.flows), 4711, program, write=log, say=log, **facts)
 
-    def application(self, words: Sequence[str] = (), *, probed: bool = False) -> App:
-        stack = Stack(parse(words, self.handlers), self.handlers, probed=probed)
+    def stack(self, words: Sequence[str], *, probed: bool = False) -> Stack:
+        """For applications that share it, as the flows of one program do."""
+        return Stack(parse(words, self.handlers), self.handlers, probed=probed)
+
+    def application(self, words: Sequence[str] | Stack = (), *, probed: bool = False) -> App:
+        stack = words if isinstance(words, Stack) else self.stack(words, probed=probed)
         flow = self.flow("curl")
         plumb = stack.plumber(self.clock, self.wire, flow)
         return App(Context(socket.AF_INET, socket.SOCK_STREAM, self.clock, None, plumb, flow=flow))

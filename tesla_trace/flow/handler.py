@@ -94,6 +94,9 @@ class FlowHandler:
     exclusive: ClassVar[bool] = False
     """Refuse the program sockets of other types rather than leave those to the kernel: for a
     service that nothing may bypass."""
+    resolves: ClassVar[bool] = False
+    """Whether names are looked up at its far end, so that the program's lookups need not leave
+    this machine; its options then say how, by `dns` (see `ProxyOptions`)."""
     Options: ClassVar[type] = NoOptions
 
     @classmethod

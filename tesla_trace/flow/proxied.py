@@ -9,13 +9,11 @@ from typing import ClassVar
 from tesla_trace.address import Address, is_loopback, numeric
 from tesla_trace.flow.errors import failure
 from tesla_trace.flow.handler import Context
-from tesla_trace.flow.kinds import ADDRESS, NAME, SECONDS, TEXT
+from tesla_trace.flow.kinds import ADDRESS, NAME, SECONDS, TEXT, choice
+from tesla_trace.flow.names import DNS
 from tesla_trace.flow.options import flag, option, optional
 from tesla_trace.flow.secret import SECRET
 from tesla_trace.flow.tunnel import Tunnel
-
-DNS = 53
-"""The port of name servers."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,11 @@ class ProxyOptions:
     loopback: bool = flag(
         help="through the proxy to loopback destinations too; without it they are reached directly"
     )
+    dns: str = option(
+        choice("proxy", "local", "leak-check"),
+        "proxy",
+        help="whether names are told to the proxy, or looked up on this machine",
+    )
 
     def __post_init__(self) -> None:
         """Check what must hold between options; ValueError if it does not."""
@@ -39,9 +42,12 @@ class ProxyOptions:
         """Whether `target` is to be reached without the proxy: loopback, unless it is a resolver.
 
         What listens on port 53 there (127.0.0.53 of systemd-resolved) only passes questions on, so
-        the names would leave the machine beside the proxy.
+        the names would leave the machine beside the proxy.  Where they are to be looked up on this
+        machine, every resolver is reached directly.
         """
-        return not self.loopback and is_loopback(target) and target[1] != DNS
+        if target[1] == DNS:
+            return self.dns == "local"
+        return not self.loopback and is_loopback(target)
 
     @property
     def login(self) -> tuple[bytes, bytes]:
@@ -52,6 +58,7 @@ class ProxyOptions:
 class Proxied(Tunnel):
     """Say how to ask the proxy, with `ask_for`; the rest is here."""
 
+    resolves = True
     Options: ClassVar[type] = ProxyOptions
     options: ProxyOptions
 

@@ -14,6 +14,7 @@ from tesla_trace.flow.errors import failure
 from tesla_trace.flow.flow import Flow
 from tesla_trace.flow.handler import Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
+from tesla_trace.flow.naming import Naming
 from tesla_trace.flow.probe import Probe
 from tesla_trace.flow.refusal import Refusal
 
@@ -31,6 +32,9 @@ class _Layer:
 class Stack:
     """The handlers that every flow goes through, the first nearest the program.
 
+    Where one of them resolves names, `Naming` stands above all: names go with the target through
+    every one of them, so the first that resolves says how it is to be done.
+
     Args:
         handlers: those that names stand for; by default all that are installed.
         probed: put a `Probe` above each handler and at the bottom.
@@ -45,10 +49,18 @@ class Stack:
     ) -> None:
         handlers = installed() if handlers is None else handlers
         self._layers: list[_Layer] = []
-        for name, options in named:
+        layers = [(name, _Layer(handlers[name], options)) for name, options in named]
+        ways = (layer.options.dns for _, layer in layers if layer.handler.resolves)
+        self.dns: str = next(ways, "local")
+        """Where names are resolved; see `ProxyOptions`."""
+        if self.dns != "local":
+            leak_check = self.dns == "leak-check"
+            naming = _Layer(Naming, Naming.Options(leak_check=leak_check))
+            layers.insert(0, (Naming.name, naming))
+        for name, layer in layers:
             if probed:
                 self._layers.append(_Layer(Probe, name))
-            self._layers.append(_Layer(handlers[name], options))
+            self._layers.append(layer)
         if probed:
             self._layers.append(_Layer(Probe, "network"))
 

@@ -126,6 +126,7 @@ def test_a_tunnel_steps_aside_between_probes():
     network.run()
     assert accepted.got == b"hello"
     assert [line for line in network.log if "=" not in line] == [
+        "1 curl[4711]: out naming.write(5 bytes)",
         "1 curl[4711]: out socks.write(5 bytes)",
         "1 curl[4711]: out network.write(5 bytes)",
     ]

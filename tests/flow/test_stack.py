@@ -4,6 +4,7 @@ import socket
 import pytest
 
 from tesla_trace.flow import FlowHandler, Stack, installed, parse
+from tesla_trace.flow.naming import StreamNaming
 from tesla_trace.handlers.dummy import Dummy
 from tesla_trace.handlers.latency import Latency
 from tesla_trace.handlers.socks import Socks
@@ -108,9 +109,10 @@ def test_all_handlers_of_a_flow_know_the_same_of_it():
 def test_a_tunnel_is_in_the_control_path_only():
     network = Network()
     client, server = network.pair(SOCKS, ["+socks-proxy"])
-    assert down(client, "downstream") == [Socks, Wire]
+    assert down(client, "downstream") == [StreamNaming, Socks, Wire]
     network.run()
-    assert down(client, "downstream") == [Wire] and down(client, "plumbed") == [Socks, Wire]
+    assert down(client, "downstream") == [Wire]
+    assert down(client, "plumbed") == [StreamNaming, Socks, Wire]
     assert client.below.upstream is client
     assert client.getpeername() == SERVER and client.below.getpeername() == PROXY
 
@@ -161,8 +163,9 @@ def test_tunnels_through_tunnels():
     network.run()
     assert client.log == ["connected"]
     assert down(client, "downstream") == [Wire]
-    assert down(client, "plumbed") == [Socks, Socks, Wire]
-    assert client.getpeername() == SERVER and client.control.control.getpeername() == PROXY
+    assert down(client, "plumbed") == [StreamNaming, Socks, Socks, Wire]
+    far = client.control.control.control
+    assert client.getpeername() == SERVER and far.getpeername() == PROXY
     client.write(b"hello")
     network.run()
     assert server.got == b"hello"
@@ -177,7 +180,8 @@ def test_what_is_above_a_tunnel_is_joined_to_what_is_below(key):
     network.run()
     assert server.got == b"hello"
     assert [kind.name for kind in down(client, "downstream")] == ["crypt", "dummy", "null"]
-    assert [kind.name for kind in down(client, "plumbed")] == ["crypt", "socks", "dummy", "null"]
+    plumbed = [kind.name for kind in down(client, "plumbed")]
+    assert plumbed == ["naming", "crypt", "socks", "dummy", "null"]
     assert client.getpeername() == SERVER and server.getpeername() == CLIENT
 
 
