@@ -6,7 +6,7 @@ import socket as sockets
 
 from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Stop
-from tesla_trace.syscalls import adopt, messages
+from tesla_trace.syscalls import adopt, messages, resolvers
 from tesla_trace.syscalls import connect as ours
 from tesla_trace.syscalls.flags import MSG_FASTOPEN
 from tesla_trace.syscalls.session import Session
@@ -19,6 +19,7 @@ def connect(session: Session, stop: Stop) -> None:
     fd = signed(stop.args[0])
     found = adopt.look(session, stop, fd)
     if found is None:
+        resolvers.hide(session, stop)
         return stop.proceed()
     with found:
         data = read_sockaddr(stop, stop.args[1], stop.args[2])
