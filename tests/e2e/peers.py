@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e.apart import apart
 from tests.e2e.process import eventually, start
 
 HELLO = b"hello from the origin\n"
@@ -45,11 +46,18 @@ class Microsocks:
 
 
 @contextlib.contextmanager
-def microsocks(folder: Path, *options: str) -> Iterator[Microsocks]:
-    """A SOCKS 5 server that is not ours."""
+def microsocks(folder: Path, *options: str, hosts: str = "") -> Iterator[Microsocks]:
+    """A SOCKS 5 server that is not ours.
+
+    Args:
+        hosts: its own /etc/hosts.
+    """
     port, path = free_port(), folder / "microsocks.log"
+    command = ["microsocks", "-i", "127.0.0.1", "-p", port, *options]
+    if hosts:
+        (folder / "hosts").write_text(hosts)
+        command = apart(f"mount --bind {folder}/hosts /etc/hosts", *command)
     with path.open("wb") as log:
-        command = ("microsocks", "-i", "127.0.0.1", "-p", port, *options)
         with start(*command, stderr=log.fileno()):
             eventually("microsocks listens", functools.partial(answers, port))
             yield Microsocks(port, path)
