@@ -206,7 +206,8 @@ WAYS: dict[str, Way] = {
         "names looked up by nscd(8) and systemd-resolved(8)",
         ALONE,
         "test_resolver",
-        note="they are asked through AF_UNIX",
+        note="they are asked through AF_UNIX; where a proxy looks names up they are not to be found"
+        " (ENOENT)",
     ),
 }
 """By the name that the code has for it."""
