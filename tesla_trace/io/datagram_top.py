@@ -99,6 +99,7 @@ class DatagramTop(FlowHandler):
         """Put a datagram before the program, now or when there is room."""
         label = Label(origin or self._owner.peer, ancillary_of(data))
         if not self._queue and self._owner.offered(data, label):
+            self.ctx.flow.into += len(data)
             return True
         if self._queue or not self._put(data, label):
             self._queue.append((data, label))
