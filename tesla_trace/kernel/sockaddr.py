@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from functools import lru_cache
 
 from tesla_trace.address import Address
 
@@ -44,6 +45,7 @@ def unpack(data: bytes) -> Address:
     raise OSError(number, os.strerror(number))
 
 
+@lru_cache(4096)
 def pack(address: Address, domain: int) -> bytes:
     """The address as a socket of `domain` shows it.
 
