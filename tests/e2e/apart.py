@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,12 @@ from tests.e2e.process import LIMIT
 def apart(prepare: str, *argv: object, network: bool = False) -> list[object]:
     """The words for running a program apart, after some shell commands."""
     return [*_unshare(network), "sh", "-ec", f'{prepare}\nexec "$@"', "sh", *argv]
+
+
+def with_hosts(folder: Path, hosts: str, *argv: object) -> list[object]:
+    """The words for running a program that finds this in /etc/hosts."""
+    (folder / "hosts").write_text(hosts)
+    return apart(f"mount --bind {folder}/hosts /etc/hosts", *argv)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.e2e.apart import with_hosts
 from tests.e2e.peers import answers, free_port
 from tests.e2e.process import eventually, start
 
@@ -50,13 +51,22 @@ class Dante:
 
 
 @contextlib.contextmanager
-def dante(folder: Path, inside: str = "127.0.0.1", method: str = "none") -> Iterator[Dante]:
-    """A SOCKS 5 server with UDP ASSOCIATE that is not ours; it needs root."""
+def dante(
+    folder: Path, inside: str = "127.0.0.1", method: str = "none", hosts: str = ""
+) -> Iterator[Dante]:
+    """A SOCKS 5 server with UDP ASSOCIATE that is not ours; it needs root.
+
+    Args:
+        hosts: its own /etc/hosts.
+    """
     port = free_port()
     folder.mkdir(exist_ok=True)
     conf, path = folder / "danted.conf", folder / "danted.log"
     conf.write_text(DANTE.format(inside=inside, port=port, method=method))
-    with path.open("wb") as log, start("danted", "-f", conf, stderr=log.fileno()):
+    command: list[object] = ["danted", "-f", conf]
+    if hosts:
+        command = with_hosts(folder, hosts, *command)
+    with path.open("wb") as log, start(*command, stderr=log.fileno()):
         eventually("danted listens", functools.partial(answers, port, inside))
         yield Dante(port, path)
 

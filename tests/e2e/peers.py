@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.apart import apart
+from tests.e2e.apart import with_hosts
 from tests.e2e.process import eventually, start
 
 HELLO = b"hello from the origin\n"
@@ -53,10 +53,9 @@ def microsocks(folder: Path, *options: str, hosts: str = "") -> Iterator[Microso
         hosts: its own /etc/hosts.
     """
     port, path = free_port(), folder / "microsocks.log"
-    command = ["microsocks", "-i", "127.0.0.1", "-p", port, *options]
+    command: list[object] = ["microsocks", "-i", "127.0.0.1", "-p", port, *options]
     if hosts:
-        (folder / "hosts").write_text(hosts)
-        command = apart(f"mount --bind {folder}/hosts /etc/hosts", *command)
+        command = with_hosts(folder, hosts, *command)
     with path.open("wb") as log:
         with start(*command, stderr=log.fileno()):
             eventually("microsocks listens", functools.partial(answers, port))

@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.peers.http_proxy import HttpProxy
 from tests.e2e.apart import apart
+from tests.e2e.datagrams import dante, echo
 from tests.e2e.peers import HELLO, microsocks
 from tests.e2e.process import TESLA_TRACE, run, under
 
@@ -90,6 +91,34 @@ def test_who_looks_up_what_is_logged(web):
         ran = under(handlers, *CURL, f"http://localhost.test:{web.port}/", **BY_TCP)
     lines = [line for line in ran.log if "looks up localhost.test of " in line]
     assert lines and all(line.endswith(":53") and "curl[" in line for line in lines), ran
+
+
+DATAGRAMS = """\
+import socket, sys
+for family in (socket.AF_INET, socket.AF_INET6):
+    ((*_, there),) = socket.getaddrinfo(sys.argv[1], sys.argv[2], family, socket.SOCK_DGRAM)
+    with socket.socket(family, socket.SOCK_DGRAM) as flow:
+        flow.settimeout(10)
+        flow.sendto(b"one", there)
+        data, origin = flow.recvfrom(100)
+        print(data, origin == there)
+        flow.connect(there)
+        flow.send(b"two")
+        data, origin = flow.recvfrom(100)
+        print(data, origin == there, flow.getpeername() == there)
+"""
+
+
+@pytest.mark.needs("danted", "unshare")
+@pytest.mark.skipif(os.geteuid() != 0, reason="danted needs root")
+def test_datagrams_go_to_a_name_and_come_back_from_its_number(tmp_path):
+    with (
+        echo() as origin,
+        dante(tmp_path / "dante", hosts=f"127.0.0.1 {NAME}\n") as proxy,
+    ):
+        ran = under(through(proxy), sys.executable, "-c", DATAGRAMS, NAME, origin.port)
+    assert ran.out.splitlines() == ["b'ONE' True", "b'TWO' True True"] * 2, (ran, proxy.log)
+    assert len(origin.heard) == 4
 
 
 QUICK = """\
