@@ -28,9 +28,9 @@ def _floods(settings: Settings) -> Iterator[Row]:
     count = RATE if settings.quick else 5 * RATE
     ours = tesla("+dummy")
 
-    def lost(receiver: list[str], sender: list[str]) -> Callable[[], float]:
+    def lost(receiver: list[str], sender: list[str], *how: str) -> Callable[[], float]:
         def run() -> float:
-            command = [*receiver, flood, "receive", str(count)]
+            command = [*receiver, flood, "receive", str(count), *how]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as there:
                 assert there.stdout is not None
                 port = there.stdout.readline().strip()
@@ -40,10 +40,19 @@ def _floods(settings: Settings) -> Iterator[Row]:
 
         return run
 
-    sides = {"native": lost([], []), "received": lost(ours, []), "both": lost(ours, ours)}
+    sides = {
+        "native": lost([], []),
+        "received": lost(ours, []),
+        "both": lost(ours, ours),
+        "asked": lost(ours, [], "from"),
+    }
     figures = rounds(sides, 3)
-    for side, who in (("received", "receiver"), ("both", "receiver and sender")):
-        what = f"{count} datagrams of 512 bytes at {RATE}/s, {who} under us: lost"
+    for side, who in (
+        ("received", "receiver under us, recv(2)"),
+        ("both", "receiver and sender under us, recv(2) and send(2)"),
+        ("asked", "receiver under us, recvfrom(2) with an address"),
+    ):
+        what = f"{count} datagrams of 512 bytes at {RATE}/s, {who}: lost"
         note = f"natively {max(figures['native']):.0f}"
         yield Row(what, "", at_most(0), figures[side], note=note)
 
