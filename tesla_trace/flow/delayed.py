@@ -12,6 +12,12 @@ from tesla_trace.flow.errors import put_off
 from tesla_trace.flow.handler import NOBODY, Context, FlowHandler
 from tesla_trace.flow.switch import Switch
 
+FULL_OF_DATAGRAMS = 1024 * 1024
+"""The same of datagrams, which get lost where there is no room for them."""
+
+OVERHEAD = 512
+"""Bytes that a datagram counts for besides its own, so that empty ones count too."""
+
 PIECE = 1448
 """Bytes let go at a time: the payload of one full Ethernet TCP segment."""
 
@@ -37,6 +43,8 @@ class Lane:
         self._room = Switch(tell)
         self._queue: deque[tuple[float, Callable[[], object]]] = deque()
         self._held = 0
+        datagrams = owner.ctx.type == socket.SOCK_DGRAM
+        self._overhead, self._full = (OVERHEAD, FULL_OF_DATAGRAMS) if datagrams else (0, FULL)
         self._may = True
         self._gone = False
 
@@ -49,10 +57,10 @@ class Lane:
         else:
             pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
         for piece in pieces:
-            self._held += len(piece)
+            self._held += len(piece) + self._overhead
             self._queue.append((self._due(len(piece)), partial(self._let_go, piece, address)))
         self._wake()
-        if self._held > FULL:
+        if self._held > self._full:
             self._owner.later(self._level)
         return True
 
@@ -92,13 +100,13 @@ class Lane:
     def _level(self) -> None:
         if self._owner.closed:  # by the flow above, when it was handed the last piece
             return
-        if self._held > FULL:
+        if self._held > self._full:
             self._room.say(False)
-        elif self._held <= FULL // 2:
+        elif self._held <= self._full // 2:
             self._room.say(True)
 
     def _let_go(self, piece: bytes, address: Address | None) -> None:
-        self._held -= len(piece)
+        self._held -= len(piece) + self._overhead
         if not self._gone and not self._send(piece, address):
             self.give_up()
 

@@ -18,43 +18,23 @@ from __future__ import annotations
 
 import array
 import fcntl
-import marshal
-import os
 import socket
 import termios
-from collections import OrderedDict
 from contextlib import suppress
-from typing import NamedTuple
 
-from tesla_trace.address import Address
 from tesla_trace.io.datagram import Ancillary
+from tesla_trace.io.labels import LABELS, WAKE, Label, read_label
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.pair import Pair
 
 PAYLOAD: dict[int, int] = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
 """Bytes that a datagram has at the most: 64 KiB less the headers (udp(7), ipv6(7))."""
 
-KEPT = 256
-"""Labels kept open for the next datagram from the same source."""
-
 _SENDER = socket.CMSG_SPACE(12)
 """Room for struct ucred."""
 
 _buffer = bytearray(2**17)
 _view = memoryview(_buffer)
-
-_FD = array.array("i", [0]).itemsize
-
-
-class Label(NamedTuple):
-    """What a datagram's bytes do not say."""
-
-    origin: Address | None
-    """Where it comes from; None: from nowhere, it only wakes up who waits for an error."""
-    ancillary: Ancillary = ()
-
-
-WAKE = Label(None)
 
 
 class DatagramPair(Pair):
@@ -71,7 +51,6 @@ class DatagramPair(Pair):
         self.sent = 0
         """How many datagrams have been put before the program."""
         self._usual: Label | None = None
-        self._labels: OrderedDict[Label, int] = OrderedDict()
 
     def send(self, data: bytes, label: Label) -> bool:
         """Put a datagram before the program.
@@ -88,7 +67,7 @@ class DatagramPair(Pair):
             if label == self._usual:
                 self.master.send(data, socket.MSG_NOSIGNAL)
             else:
-                rights = array.array("i", [self._label(label)])
+                rights = array.array("i", [LABELS.file(label)])
                 kind = (socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)
                 self.master.sendmsg([data], [kind], socket.MSG_NOSIGNAL)
         except BlockingIOError:
@@ -113,35 +92,8 @@ class DatagramPair(Pair):
 
     def label(self, ancillary: Ancillary) -> Label:
         """What goes with a message that was received from the program's end by recvmsg(2)."""
-        found = self._usual or WAKE
-        for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                for file in array.array("i", data[: len(data) - len(data) % _FD]):
-                    # Nobody but us can have written it, for nobody else has the other end.
-                    found = Label(*marshal.loads(os.pread(file, 64 * 1024, 0)))
-                    os.close(file)
-        return found
+        return read_label(ancillary, self._usual or WAKE)
 
     def unread(self) -> bool:
         """Whether something that we sent has not been received yet."""
         return any(fcntl.ioctl(self.master, termios.TIOCOUTQ, bytes(4)))
-
-    def close(self) -> None:
-        """Close our end, and the labels."""
-        super().close()
-        while self._labels:
-            os.close(self._labels.popitem()[1])
-
-    def _label(self, label: Label) -> int:
-        """A memfd with what the label says."""
-        file = self._labels.get(label)
-        if file is None:
-            file = self._labels[label] = os.memfd_create("label")
-            os.write(file, marshal.dumps(tuple(label)))
-            if len(self._labels) > KEPT:
-                os.close(self._labels.popitem(last=False)[1])
-        return file
-
-
-LABEL_SPACE = socket.CMSG_SPACE(_FD)
-"""Room for a label among what recvmsg(2) is asked for."""

@@ -7,12 +7,20 @@ from typing import Protocol
 
 from tesla_trace.flow import Address, Context, FlowHandler
 from tesla_trace.io.datagram import ancillary_of
-from tesla_trace.io.datagram_pair import WAKE, DatagramPair, Label
+from tesla_trace.io.datagram_pair import DatagramPair
+from tesla_trace.io.endpoint import can_show
 from tesla_trace.io.graph import Graph
+from tesla_trace.io.labels import WAKE, Label
 from tesla_trace.io.loop import READ, WRITE
 
 BATCH = 32
 """Datagrams taken at the most before others have their turn."""
+
+MOST = 256
+"""Datagrams that the pair holds at the most: each takes 256 bytes of its buffer besides its own."""
+
+OVERHEAD = 512
+"""Bytes that a datagram counts for besides its own, so that empty ones count too."""
 
 FULL = 1024 * 1024
 """Bytes that the program has not taken when we ask for a stop; half of it ends the stop."""
@@ -23,6 +31,9 @@ class DatagramOwner(Protocol):
 
     peer: Address | None
     """The peer of a connected socket."""
+
+    def uncorked(self, data: bytes) -> bytes:
+        """What is to go before `data` in one datagram, and that behind it."""
 
     def undelivered(self, error: OSError) -> None:
         """A datagram did not get there."""
@@ -84,9 +95,13 @@ class DatagramTop(FlowHandler):
             self._owner.arrived()
 
     def drain(self) -> None:
-        """Send what the program has sent by now, before something that is sent in another way."""
-        while self.may and not self._shut and self._take():
-            pass
+        """Send what the program has sent by now, before something that is sent in another way.
+
+        Not more than there can have been: other threads may be sending without end.
+        """
+        for _ in range(MOST):
+            if not self.may or self._shut or not self._take():
+                return
 
     # ---- events ----
 
@@ -97,13 +112,15 @@ class DatagramTop(FlowHandler):
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         """Put a datagram before the program, now or when there is room."""
+        if origin is not None and not can_show(origin, self.ctx.domain):
+            return True  # an IPv6 source, at a relay say, of which an IPv4 socket cannot tell
         label = Label(origin or self._owner.peer, ancillary_of(data))
         if not self._queue and self._owner.offered(data, label):
             self.ctx.flow.into += len(data)
             return True
         if self._queue or not self._put(data, label):
             self._queue.append((data, label))
-            self._queued += len(data)
+            self._queued += len(data) + OVERHEAD
             self._watch.want(WRITE, True)
             if self._queued > FULL and self._may_avail:
                 self._may_avail = False
@@ -152,6 +169,7 @@ class DatagramTop(FlowHandler):
         if data is None:
             self._leave()
             return False
+        data = self._owner.uncorked(data)
         self.ctx.flow.out += len(data)
         try:
             self.below.write(data)
@@ -164,7 +182,7 @@ class DatagramTop(FlowHandler):
             data, label = self._queue[0]
             if not self._put(data, label):
                 break
-            self._queued -= len(data)
+            self._queued -= len(data) + OVERHEAD
             self._queue.popleft()
             self._owner.arrived()
         if not self._queue:

@@ -126,6 +126,12 @@ class Endpoint(FlowHandler):
         self._network.forget(self)
 
 
+def can_show(address: Address, family: int) -> bool:
+    """Whether a socket of `family` can tell a program this address."""
+    host = numeric(address[0])
+    return host is None or host.version == 4 or family == socket.AF_INET6
+
+
 def fitting(address: Address, family: int) -> Address:
     """An IPv4 address as a socket of `family` takes it: v4-mapped for AF_INET6, and back."""
     host = numeric(address[0])

@@ -18,9 +18,10 @@ from tesla_trace.address import Address, shown
 from tesla_trace.flow import Context, FlowHandler, reason
 from tesla_trace.io.datagram import Reported
 from tesla_trace.io.datagram_bottom import DatagramBottom
-from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, DatagramPair, Label
+from tesla_trace.io.datagram_pair import DatagramPair
 from tesla_trace.io.datagram_top import DatagramTop
 from tesla_trace.io.graph import Graph
+from tesla_trace.io.labels import LABEL_SPACE, WAKE, Label
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.flags import MSG_DONTWAIT, MSG_PEEK
@@ -187,6 +188,13 @@ class DatagramSocket(ProgramSocket):
         except Exception as wrong:
             raise top.graph.crash(wrong) from wrong
         return True
+
+    def uncorked(self, data: bytes) -> bytes:
+        """What was sent before with MSG_MORE, and this behind it."""
+        if self.corked:
+            data = bytes(self.corked) + data
+            self.corked.clear()
+        return data
 
     def shut(self, read: bool, write: bool) -> None:
         """End a direction; the pair keeps its own, for its end tells when the program closes."""

@@ -12,11 +12,12 @@ import socket as sockets
 from collections.abc import Iterator
 from contextlib import suppress
 
-from tesla_trace.io.datagram_pair import LABEL_SPACE, WAKE, Label
+from tesla_trace.io.labels import LABEL_SPACE, WAKE, Label
 from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.flags import (
+    MSG_CTRUNC,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_PEEK,
@@ -222,10 +223,14 @@ class _Receiving:
         flags = self._flags & MSG_PEEK | MSG_DONTWAIT
         while True:
             try:
-                size, ancillary, _, _ = app.recvmsg_into(_buffers, LABEL_SPACE, flags)
+                size, ancillary, told, _ = app.recvmsg_into(_buffers, LABEL_SPACE, flags)
             except BlockingIOError:
                 socket.empty_at = socket.pair.sent
                 raise
+            if told & MSG_CTRUNC:  # no descriptor was left for its label: better lost than false
+                if flags & MSG_PEEK:
+                    app.recv(1, MSG_DONTWAIT)
+                continue
             label = socket.pair.label(tuple(ancillary))
             if not size and (socket.shut_in or (label == WAKE and not ancillary)):
                 return b"", WAKE, 0  # the end; what only wakes has a label

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket as sockets
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -23,6 +24,9 @@ from tesla_trace.syscalls.words import error, pack_int, read_sockaddr, signed
 
 VLEN_MAX = 1024
 """Messages of one sendmmsg(2) or recvmmsg(2) (UIO_MAXIOV)."""
+
+UDP_MAX_SEGMENTS = 128
+"""Datagrams that one call may be cut into (linux/udp.h)."""
 
 UDP_SEGMENT = 103
 """A control message: cut the datagram into several of this size (linux/udp.h)."""
@@ -139,19 +143,19 @@ class _Sending:
             raise error(socket.take_error())
         ancillary = read_control(stop, self._layout, message)
         data = gather(stop, message.pieces, 0xFFFF)
-        if self._flags & MSG_MORE:
-            socket.corked += data
-            return (lambda: True), len(data)
         size = len(data)
-        if socket.corked:
-            data = bytes(socket.corked) + data
-            socket.corked.clear()
+        data = socket.uncorked(data)
         if len(data) > PAYLOAD[socket.domain]:
             raise error(errno.EMSGSIZE)
+        if self._flags & MSG_MORE:
+            socket.corked += data
+            return (lambda: True), size
         pieces = [data]
         for level, kind, value in ancillary:
             if (level, kind) == (sockets.IPPROTO_UDP, UDP_SEGMENT) and len(value) >= 2:
-                step = int.from_bytes(value[:2], "little") or len(data) or 1
+                step = int.from_bytes(value[:2], sys.byteorder) or len(data) or 1
+                if len(data) > step * UDP_MAX_SEGMENTS:
+                    raise error(errno.EINVAL)
                 pieces = [data[at : at + step] for at in range(0, len(data), step)]
         rest = tuple(each for each in ancillary if each[0] != sockets.IPPROTO_UDP)
         if rest:
@@ -179,7 +183,7 @@ def destination(domain: int, data: bytes) -> Address | None:
     if family == sockets.AF_UNSPEC:
         if domain == sockets.AF_INET6:
             return None
-        data = sockets.AF_INET.to_bytes(2, "little") + data[2:]
+        data = sockets.AF_INET.to_bytes(2, sys.byteorder) + data[2:]
     elif domain == sockets.AF_INET and family != sockets.AF_INET:
         raise error(errno.EAFNOSUPPORT if len(data) >= sockaddr.IN_SIZE else errno.EINVAL)
     elif family not in (sockets.AF_INET, sockets.AF_INET6):

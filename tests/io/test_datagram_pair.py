@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from tesla_trace.io.datagram_pair import KEPT, LABEL_SPACE, PAYLOAD, WAKE, DatagramPair, Label
+from tesla_trace.io.datagram_pair import PAYLOAD, DatagramPair
+from tesla_trace.io.labels import KEPT, LABEL_SPACE, LABELS, WAKE, Label
 from tesla_trace.io.loop import Loop
 
 ONE, OTHER = Label(("192.0.2.1", 53)), Label(("2001:db8::1", 53, 7, 2), ((0, 8, b"info"),))
@@ -33,6 +34,7 @@ def make():
     for pair, app in made:
         pair.close()
         app.close()
+    LABELS.close()
 
 
 def received(pair, app):
@@ -100,8 +102,8 @@ def test_the_labels_of_few_sources_are_kept(make):
             assert pair.send(b"x", label)
             assert received(pair, app) == (b"x", label, number > 0)
     assert len(os.listdir("/proc/self/fd")) <= before + KEPT
-    pair.close()
-    assert len(os.listdir("/proc/self/fd")) < before
+    LABELS.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_the_label_that_was_used_last_is_kept_longest(make):
@@ -109,13 +111,13 @@ def test_the_label_that_was_used_last_is_kept_longest(make):
     often = Label(("192.0.2.9", 9))
     pair.send(b"", ONE)
     pair.send(b"", often)
-    file = pair._labels[often]
+    file = LABELS.file(often)
     for number in range(2 * KEPT):
         app.recv(1)
         pair.send(b"", Label(("192.0.2.2", number)))
         app.recv(1)
         pair.send(b"", often)
-    assert pair._labels[often] == file
+    assert LABELS.file(often) == file
 
 
 def test_empty_datagrams_before_the_end(make):

@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from tesla_trace.flow import Context, Stack, parse
-from tesla_trace.io.datagram_pair import LABEL_SPACE, DatagramPair, Label
+from tesla_trace.io.datagram_pair import DatagramPair
 from tesla_trace.io.datagram_top import FULL, DatagramTop
+from tesla_trace.io.labels import LABEL_SPACE, Label
 from tests.io.world import udp
 
 
@@ -54,6 +55,9 @@ class Program:
         return found[0]
 
     # ---- DatagramOwner ----
+
+    def uncorked(self, data):
+        return data
 
     def undelivered(self, error):
         self.errors.append(error.errno)
