@@ -42,8 +42,11 @@ SIZES = {IPV4: 4, IPV6: 16}
 CONNECT, ASSOCIATE = 1, 3
 """Commands of SOCKS 5."""
 
-EARLY = 64
+EARLY = 256
 """Datagrams kept while the proxy is asked for a relay; those beyond are dropped."""
+
+ENOUGH = 32
+"""Datagrams kept when we ask for a stop."""
 
 LINGER = 0.5
 """Seconds that a relay is kept after the last datagram when the program closes: the proxy ends it
@@ -217,6 +220,8 @@ class Associate(ProxiedDatagrams):
             return self._way.write(packet)
         if len(self._early) < EARLY:
             self._early.append(packet)
+        if len(self._early) == ENOUGH:
+            self.later(self._hold)
         if self._asking is None:
             self._ask()
         return True
@@ -303,6 +308,7 @@ class Associate(ProxiedDatagrams):
                     way.write(packet)
                 except OSError as wrong:
                     self.upstream.undelivered(self, wrong)
+            self.may_write(self, True)
             if self.closed:
                 self._linger()
 
@@ -341,10 +347,15 @@ class Associate(ProxiedDatagrams):
         before = not self._stopped
         if may:
             self._stopped.discard(source)
-        elif source in (self.below, self._way):
+        elif source in (self.below, self._way, self):
             self._stopped.add(source)
         if before == bool(self._stopped):
             self.upstream.may_write(self, not self._stopped)
+
+    def _hold(self) -> None:
+        """No more for now: the proxy has not answered yet."""
+        if self._early:
+            self.may_write(self, False)
 
     def _fail(self, error: OSError) -> None:
         self._early.clear()
@@ -352,12 +363,13 @@ class Associate(ProxiedDatagrams):
         self.upstream.undelivered(self, error)
 
     def _hang_up(self) -> None:
-        way, self._asking, self._way = self._way, None, None
+        stopped, self._asking, self._way = [self._way, self], None, None
         for flow in self.plumbed[1:]:
             flow.close()
         del self.plumbed[1:], self.downstream[1:]
-        if way is not None:
-            self.may_write(way, True)
+        for each in stopped:
+            if each is not None:
+                self.may_write(each, True)
 
 
 class _Asking(Socks):

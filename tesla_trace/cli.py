@@ -36,7 +36,8 @@ The first handler named is nearest the program, the last nearest the network.
 
   --log FILE   write our own messages to FILE, with the time, rather than to stderr
   --report FILE
-               write what happened to FILE at the end, as JSON: each flow, and what was not covered
+               write what happened to FILE as JSON, each flow and what was not covered: when the
+               program has ended, and again when what it left behind has
   --strict     refuse what no handler can be given (UDP, raw sockets ...) rather than let it by
   --wait       return only when every process is gone and every byte has been delivered
   -d           log each call that crosses a handler

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import tempfile
@@ -17,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from tesla_trace.syscalls.accounts import Entry, Totals
+from tesla_trace.syscalls.accounts import Accounts, Entry
 from tesla_trace.syscalls.uncovered import Count
 
 
@@ -35,6 +36,8 @@ class Summary:
             raise OSError(errno.EINVAL, "not a regular file")
         with self._create():
             os.unlink(self._new)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)  # of a run before, which nobody is to take for this one's
         self._program = list(program)
         self._began = time.time()
         self._flows = tempfile.TemporaryFile("w+", encoding="ascii")
@@ -43,8 +46,8 @@ class Summary:
         """Keep what is known of a flow that is over."""
         self._flows.write(json.dumps(entry) + "\n")
 
-    def write(self, status: int, totals: Totals, counts: Sequence[Count]) -> None:
-        """Write the file: it is there whole, or as it was before.
+    def write(self, status: int, accounts: Accounts, counts: Sequence[Count]) -> None:
+        """Write the file, perhaps once more: it is there whole, or as it was before.
 
         Args:
             status: the program's exit status; negative, the signal that ended it.
@@ -52,6 +55,7 @@ class Summary:
         Raises:
             OSError: the disk is full, say.
         """
+        totals = accounts.totals()
         rest = {
             "totals": {"flows": totals.flows, "out": totals.out, "in": totals.into},
             "not_covered": [
@@ -75,9 +79,11 @@ class Summary:
                 file.write(json.dumps(first)[:-1] + ', "flows": [')
                 self._flows.seek(0)
                 comma = "\n"
-                for line in self._flows:
+                under_way = map(json.dumps, accounts.under_way())
+                for line in itertools.chain(self._flows, under_way):
                     file.write(comma + line.rstrip("\n"))
                     comma = ",\n"
+                self._flows.seek(0, os.SEEK_END)
                 file.write("\n], " + json.dumps(rest)[1:] + "\n")
             os.rename(self._new, self._path)
         except OSError:

@@ -78,7 +78,7 @@ class Supervisor:
         gc.freeze()  # what is there now stays: the collector need not look at it again
         gc.enable()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        rules = table.rules(stack)
+        rules = table.rules(stack, closed=self._session.closed)
         files = _raise_limit()
         ours = (0, 1, 2, *front.inherited)
         self._session.strangers.inherit(ours, os.path.basename(argv[0]))
@@ -154,18 +154,18 @@ class Supervisor:
 
     def _finish(self) -> None:
         self._summarise()
+        self._summary = None
         self._leave()
         self._loop.stop()
 
     def _summarise(self) -> None:
-        """Write the report: nobody is left to add to it."""
-        accounts, self._session.accounts = self._session.accounts, None
+        """Write the report as it is by now: once the program has ended, and when all is over."""
+        accounts = self._session.accounts
         if self._summary is None or accounts is None or self._status is None:
             return
-        accounts.close()
         status = os.waitstatus_to_exitcode(self._status)
         try:
-            self._summary.write(status, accounts.totals, self._session.counted.counts())
+            self._summary.write(status, accounts, self._session.counted.counts())
         except OSError as wrong:
             self._report.write(f"--report: {wrong.strerror}")
 
@@ -180,6 +180,7 @@ class Supervisor:
         self._say_what_was_not_covered()
         if not self._left and self._status is not None:
             self._left = True
+            self._summarise()
             self._say(EXITED, self._status)
             if self._stopped and os.getppid() == self._parent:
                 os.kill(self._parent, signal.SIGCONT)  # killed while stopped, as the front still is

@@ -3,29 +3,34 @@ import os
 
 import pytest
 
+from tesla_trace.flow import Flow
 from tesla_trace.summary import Summary
-from tesla_trace.syscalls.accounts import Totals
+from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.uncovered import Count
 from tesla_trace.syscalls.ways import WAYS
 
-ENTRY = {"number": 1, "program": "curl", "out": 5, "outcome": "closed"}
+FLOW = Flow(number=1, program="curl", out=5, into=7)
 
 
-def written(path, status=0, entries=(), counts=()):
+def written(path, status=0, flows=(), counts=()):
     summary = Summary(str(path), ["curl", "\udcff"])
-    for entry in entries:
-        summary.keep(entry)
-    summary.write(status, Totals(len(entries), 5, 7), counts)
+    books = Accounts(summary.keep)
+    for flow in flows:
+        books.began(flow)
+        books.over(flow)
+    summary.write(status, books, counts)
     return json.loads(path.read_text())
 
 
 def test_what_it_holds(tmp_path):
     counts = [Count(WAYS["udp"], False, "ntpd", 2)]
-    told = written(tmp_path / "report", 3, [ENTRY, ENTRY], counts)
+    told = written(tmp_path / "report", 3, [FLOW, FLOW], counts)
     assert told["program"] == ["curl", "\udcff"] and told["status"] == 3
     assert told["began"] > 0 and told["seconds"] >= 0
-    assert told["flows"] == [ENTRY, ENTRY]
-    assert told["totals"] == {"flows": 2, "out": 5, "in": 7}
+    assert [(each["program"], each["outcome"]) for each in told["flows"]] == [
+        ("curl", "closed")
+    ] * 2
+    assert told["totals"] == {"flows": 2, "out": 10, "in": 14}
     udp = {"way": "UDP socket", "program": "ntpd", "times": 2, "refused": False}
     assert told["not_covered"] == [udp]
 
@@ -35,6 +40,18 @@ def test_nothing_happened(tmp_path):
     assert told["flows"] == told["not_covered"] == [] and told["signal"] == 15
 
 
+def test_it_can_be_written_before_all_is_over(tmp_path):
+    path = tmp_path / "report"
+    summary = Summary(str(path), ["curl"])
+    books = Accounts(summary.keep)
+    books.began(FLOW)
+    for outcome in ("open", "closed"):
+        summary.write(0, books, [])
+        (flow,) = json.loads(path.read_text())["flows"]
+        assert flow["outcome"] == outcome
+        books.over(FLOW)
+
+
 def test_it_is_replaced_whole_and_nothing_else_is_left(tmp_path):
     path = tmp_path / "report"
     path.write_text("before")
@@ -42,21 +59,21 @@ def test_it_is_replaced_whole_and_nothing_else_is_left(tmp_path):
     link = tmp_path / "link"
     link.symlink_to("report")
     summary = Summary(str(link), ["true"])
-    assert path.read_text() == "before" and len(os.listdir(tmp_path)) == 2
-    summary.write(0, Totals(), [])
+    assert os.listdir(tmp_path) == ["link"], "what was there is of another run"
+    summary.write(0, Accounts(summary.keep), [])
     assert json.loads(path.read_text())["status"] == 0
     assert before.read() == "before" and link.is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["link", "report"]
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
-def test_it_stays_as_it_was_when_it_cannot_be_written(tmp_path):
+def test_a_folder_that_is_gone(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     summary = Summary(str(folder / "report"), ["true"])
     folder.rmdir()
     with pytest.raises(FileNotFoundError):
-        summary.write(0, Totals(), [])
+        summary.write(0, Accounts(summary.keep), [])
 
 
 @pytest.mark.parametrize("path", ["/nowhere/report", "/dev/null", "/"])

@@ -56,6 +56,11 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
     return check(libc.syscall(PIDFD_GETFD, pidfd, fd, 0))
 
 
+def tgkill(process: int, thread: int, number: int) -> None:
+    """tgkill(2): a signal for one thread."""
+    check(libc.syscall(number_of("tgkill"), process, thread, number))
+
+
 def sigset(signals: Iterable[int]) -> ctypes.Array[ctypes.c_ulong]:
     """A sigset_t of glibc or musl: 1024 bits, signal 1 the lowest."""
     words = [0] * (1024 // (8 * ctypes.sizeof(ctypes.c_ulong)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tesla_trace.flow import Flow, printable, shown
 
@@ -22,6 +22,12 @@ class Totals:
     out: int = 0
     into: int = 0
 
+    def add(self, flow: Flow) -> None:
+        """Count one more."""
+        self.flows += 1
+        self.out += flow.out
+        self.into += flow.into
+
 
 class Accounts:
     """Keeps the flows that are under way; each is handed on when it is over.
@@ -34,7 +40,7 @@ class Accounts:
         self._keep = keep
         self._now = now
         self._open: dict[int, tuple[Flow, float]] = {}
-        self.totals = Totals()
+        self._totals = Totals()
 
     def began(self, flow: Flow) -> None:
         """The flow connects, or came in."""
@@ -43,28 +49,31 @@ class Accounts:
     def over(self, flow: Flow, outcome: str = CLOSED) -> None:
         """Nothing more will pass."""
         known = self._open.pop(flow.number, None)
-        if known is None:  # a socket that never connected, or a listener
-            return
-        began = known[1]
-        self.totals.flows += 1
-        self.totals.out += flow.out
-        self.totals.into += flow.into
-        self._keep(
-            {
-                "number": flow.number,
-                "program": printable(flow.program),
-                "pid": flow.pid,
-                "accepted": flow.accepted,
-                "target": shown(flow.target) if flow.target else None,
-                "began": round(began, 3),
-                "seconds": round(max(self._now() - began, 0.0), 3),
-                "out": flow.out,
-                "in": flow.into,
-                "outcome": flow.failed or outcome,
-            }
-        )
+        if known is not None:  # else a socket that never connected, or a listener
+            self._totals.add(flow)
+            self._keep(self._entry(*known, outcome))
 
-    def close(self) -> None:
-        """Nobody will tell of those that are under way."""
-        for flow, _ in list(self._open.values()):
-            self.over(flow, OPEN)
+    def under_way(self) -> list[Entry]:
+        """The flows that are not over."""
+        return [self._entry(*known, OPEN) for known in self._open.values()]
+
+    def totals(self) -> Totals:
+        """Of all flows, those under way with what they have carried by now."""
+        totals = replace(self._totals)
+        for flow, _ in self._open.values():
+            totals.add(flow)
+        return totals
+
+    def _entry(self, flow: Flow, began: float, outcome: str) -> Entry:
+        return {
+            "number": flow.number,
+            "program": printable(flow.program),
+            "pid": flow.pid,
+            "accepted": flow.accepted,
+            "target": shown(flow.target) if flow.target else None,
+            "began": round(began, 3),
+            "seconds": round(max(self._now() - began, 0.0), 3),
+            "out": flow.out,
+            "in": flow.into,
+            "outcome": flow.failed or outcome,
+        }

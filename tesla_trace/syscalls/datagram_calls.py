@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket as sockets
 
+from tesla_trace.address import Address
+from tesla_trace.io.endpoint import fitting
 from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.connect import remote_address
@@ -28,8 +30,15 @@ def connect(_: Session, stop: Stop, socket: DatagramSocket) -> None:
     if sockaddr.family(data) == sockets.AF_UNSPEC:
         socket.dissolve(stop)
     else:
-        socket.connect(stop, remote_address(socket.domain, data))
+        socket.connect(stop, _peer(socket.domain, data))
     stop.reply(0)
+
+
+def _peer(domain: int, data: bytes) -> Address:
+    """The address in `data`; an IPv6 socket takes an IPv4 one, too (__ip6_datagram_connect())."""
+    if domain == sockets.AF_INET6 and sockaddr.family(data) == sockets.AF_INET:
+        return fitting(sockaddr.unpack(data), domain)
+    return remote_address(domain, data)
 
 
 def bind(session: Session, stop: Stop, socket: DatagramSocket) -> None:

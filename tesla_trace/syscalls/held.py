@@ -43,7 +43,8 @@ class Waiting:
     """Told of a call that goes away without what it waited for; True if it has answered it."""
     retry: Callable[[], bool] | None = None
     """Tried at each look; True when it has answered the call."""
-    since: float = 0.0
+    alarm: Alarm | None = None
+    """Rings when the time is over."""
 
 
 class Held:
@@ -56,23 +57,33 @@ class Held:
 
     def hold(self, waiting: Waiting) -> None:
         """Let a call wait until `release`, its deadline, or a signal."""
-        waiting.since = self._loop.now()
         self._all[waiting.stop] = waiting
+        if waiting.limit:
+            late = self._loop.now() + waiting.limit
+            waiting.alarm = self._loop.at(late, lambda: self._expire(waiting))
         if self._alarm is None:
             self._alarm = self._loop.at(self._loop.now() + GLANCE, self._look)
 
     def release(self, stop: Stop) -> None:
         """The call is about to be answered."""
-        self._all.pop(stop, None)
+        waiting = self._all.pop(stop, None)
+        if waiting is not None and waiting.alarm is not None:
+            waiting.alarm.cancel()
 
     def clear(self) -> None:
         """Nobody is left to be answered."""
-        self._all.clear()
+        for stop in list(self._all):
+            self.release(stop)
 
     def _drop(self, waiting: Waiting) -> bool:
         """Let a call go; whether it has been answered."""
         self.release(waiting.stop)
         return waiting.dropped(waiting.stop) is True
+
+    def _expire(self, waiting: Waiting) -> None:
+        """Its time is over."""
+        if not self._drop(waiting):
+            waiting.stop.fail(waiting.late)
 
     def _look(self) -> None:
         now = self._loop.now()
@@ -81,9 +92,6 @@ class Held:
                 self._drop(waiting)
             elif waiting.retry is not None and waiting.retry():
                 self.release(stop)
-            elif waiting.limit and now >= waiting.since + waiting.limit:
-                if not self._drop(waiting):
-                    stop.fail(waiting.late)
             elif stop.interrupted():
                 if self._drop(waiting):
                     continue

@@ -14,6 +14,7 @@ import os
 import signal
 import socket as sockets
 
+from tesla_trace.kernel.libc import tgkill
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls import connect
 from tesla_trace.syscalls.flags import MSG_DONTWAIT, MSG_FASTOPEN, MSG_NOSIGNAL
@@ -116,4 +117,4 @@ class _Sending:
 def _broken_pipe(stop: Stop, flags: int) -> None:
     if not flags & MSG_NOSIGNAL:
         with contextlib.suppress(OSError):
-            os.kill(stop.thread, signal.SIGPIPE)
+            tgkill(stop.process(), stop.thread, signal.SIGPIPE)

@@ -124,13 +124,19 @@ FAMILIES = 6
 """Bits of a socket's family: there are fewer than 64 (linux/socket.h)."""
 
 
-def rules(stack: Stack) -> list[Rule]:
-    """What to trap for these handlers, and no more."""
+def rules(stack: Stack, *, closed: bool = False) -> list[Rule]:
+    """What to trap for these handlers, and no more.
+
+    Args:
+        closed: nothing may go past the handlers, not from a socket that the program inherited.
+    """
     found = [
         *(Rule("socket", (each,)) for each in all_but(0, HARMLESS, FAMILIES)),
         *(Rule(call, each) for call, (_, when) in CALLS.items() for each in when),
         *(Rule(call, each) for call, (_, when) in REACHING.items() for each in when),
     ]
+    if closed:
+        found += [Rule("sendmsg"), Rule("sendmmsg")]
     if stack.serves(sockets.SOCK_DGRAM):
         more = DATAGRAM_CALLS.items()
         found += (Rule(call, each) for call, (_, when) in more for each in when)
@@ -138,22 +144,23 @@ def rules(stack: Stack) -> list[Rule]:
 
 
 @cache
-def _rules_by_call(stack: Stack) -> dict[str, list[Rule]]:
+def _rules_by_call(stack: Stack, closed: bool) -> dict[str, list[Rule]]:
     found: dict[str, list[Rule]] = {}
-    for rule in rules(stack):
+    for rule in rules(stack, closed=closed):
         found.setdefault(rule.call, []).append(rule)
     return found
 
 
-def _is_for_us(stack: Stack, stop: Stop) -> bool:
+def _is_for_us(session: Session, stop: Stop) -> bool:
     """Whether a rule is for the call: what the filter looked at, unless it could not."""
-    return any(rule.holds(stop.args) for rule in _rules_by_call(stack)[stop.call])
+    found = _rules_by_call(session.stack, session.closed)
+    return any(rule.holds(stop.args) for rule in found[stop.call])
 
 
 def serve(session: Session, stop: Stop) -> None:
     """Do one trapped call, or leave it waiting."""
     try:
-        if stop.copied and not _is_for_us(session.stack, stop):
+        if stop.copied and not _is_for_us(session, stop):
             return unserved.leave(session, stop)
         if stop.call in REACHING:
             return REACHING[stop.call][0](session, stop)

@@ -15,6 +15,8 @@ from tesla_trace.syscalls.words import error
 IOV_MAX = 1024
 """Pieces of one message (limits.h)."""
 
+INT_MAX = 2**31 - 1
+
 CONTROL_MAX = 16 * 1024
 """Bytes of control messages that are read; the kernel takes as much (net.core.optmem_max)."""
 
@@ -43,10 +45,12 @@ def read_message(stop: Stop, layout: Layout, address: int) -> Message:
     """The message whose header is at `address`.
 
     Raises:
-        OSError: EFAULT; EMSGSIZE, more pieces than may be.
+        OSError: EFAULT; EINVAL, a length that cannot be; EMSGSIZE, more pieces than may be.
     """
     header = layout.msghdr.unpack(stop.read(address, layout.msghdr.size))
     name, name_size, vector, count, control, control_size, _ = header
+    if name and name_size > INT_MAX:
+        raise error(errno.EINVAL)
     if count > IOV_MAX:
         raise error(errno.EMSGSIZE)
     pieces: list[Piece] = []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tesla_trace.flow import reason
 from tesla_trace.handlers.http import Http
-from tesla_trace.handlers.socks import EARLY, LINGER, Associate, Socks
+from tesla_trace.handlers.socks import EARLY, ENOUGH, LINGER, Associate, Socks
 from tests.playbook import Playbook, app, net, nets, wait
 
 PROXY, PEER, RELAY = ("10.0.0.9", 1080), ("192.0.2.1", 53), ("10.0.0.10", 4000)
@@ -208,12 +208,16 @@ def test_what_is_written_early_goes_when_there_is_a_relay(socks):
 
 def test_only_so_many_are_kept(socks):
     play = asked(socks(), b"0")
-    for number in range(1, 2 * EARLY):
+    for number in range(1, ENOUGH):
+        assert (play >> app.write(b"%d" % number, PEER)).result
+    play >> wait(0) << app.may_write(False)
+    for number in range(ENOUGH, 2 * EARLY):
         assert (play >> app.write(b"%d" % number, PEER)).result
     play >> ASKING.avail(HELLO_OK) << ASKING.getpeername() << ASKING.write(ASK)
     play >> ASKING.avail(granted(*RELAY)) << WAY.connect(RELAY)
     for number in range(EARLY):
         play << WAY.write(FROM_PEER + b"%d" % number)
+    play << app.may_write(True)
 
 
 def test_one_that_is_too_large_for_the_relay_is_told(socks):

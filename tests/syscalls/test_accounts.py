@@ -1,5 +1,5 @@
 from tesla_trace.flow import Flow
-from tesla_trace.syscalls.accounts import Accounts
+from tesla_trace.syscalls.accounts import Accounts, Totals
 
 
 class Clock:
@@ -36,7 +36,7 @@ def test_a_flow_from_start_to_end():
             "outcome": "closed",
         }
     ]
-    assert (books.totals.flows, books.totals.out, books.totals.into) == (1, 10, 2000)
+    assert books.totals() == Totals(1, 10, 2000)
 
 
 def test_one_that_failed_says_why():
@@ -50,15 +50,16 @@ def test_one_that_failed_says_why():
 def test_a_socket_that_never_connected_is_none():
     books, kept, _ = accounts()
     books.over(Flow(number=1))
-    assert kept == [] and books.totals.flows == 0
+    assert kept == [] and books.totals() == Totals()
 
 
 def test_what_is_under_way_at_the_end_is_open():
     books, kept, clock = accounts()
-    for number in (1, 2):
-        books.began(Flow(number=number, target=("192.0.2.1", number)))
+    flows = [Flow(number=number, target=("192.0.2.1", number), out=7) for number in (1, 2)]
+    for flow in flows:
+        books.began(flow)
     clock.time = 90.0  # somebody has set the clock
-    books.close()
-    assert [(each["outcome"], each["seconds"]) for each in kept] == [("open", 0.0)] * 2
-    books.close()
-    assert len(kept) == 2
+    open = [(each["outcome"], each["seconds"]) for each in books.under_way()]
+    assert open == [("open", 0.0)] * 2 and kept == [] and books.totals() == Totals(2, 14, 0)
+    books.over(flows[0])
+    assert len(kept) == len(books.under_way()) == 1 and books.totals() == Totals(2, 14, 0)
