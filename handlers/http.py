@@ -28,7 +28,7 @@ from tesla_trace.flow import (
 )
 
 MOST = 16 * 1024
-"""Bytes that the head of an answer may have."""
+"""Bytes that the head of an answer may have, with all that comes before it (1xx)."""
 
 REFUSALS = {
     403: errno.EACCES,
@@ -83,8 +83,11 @@ class Http(Proxied):
         if start != b"HTTP/":
             raise failure(errno.EPROTO, "this is no HTTP proxy")
         http.receive_data(start)
+        left = MOST
         while not isinstance(event := _next(http), h11.Response):
             if event is h11.NEED_DATA:
+                if not (left := left - 1):
+                    raise failure(errno.EPROTO, "the proxy says too much before it says yes or no")
                 # A byte at a time: what comes behind the head is the peer's, and must not get
                 # into h11.
                 http.receive_data((yield 1))

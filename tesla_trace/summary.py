@@ -43,8 +43,9 @@ class Summary:
         self._flows = tempfile.TemporaryFile("w+", encoding="ascii")
 
     def keep(self, entry: Entry) -> None:
-        """Keep what is known of a flow that is over."""
-        self._flows.write(json.dumps(entry) + "\n")
+        """Keep what is known of a flow that is over; if the disk is full, that there was one."""
+        with contextlib.suppress(OSError):
+            self._flows.write(json.dumps(entry) + "\n")
 
     def write(self, status: int, accounts: Accounts, counts: Sequence[Count]) -> None:
         """Write the file, perhaps once more: it is there whole, or as it was before.

@@ -82,7 +82,12 @@ class Supervisor:
         files = _raise_limit()
         ours = (0, 1, 2, *front.inherited)
         self._session.strangers.inherit(ours, os.path.basename(argv[0]))
-        self._pid, listener = spawn(argv, filters.build(rules), signals, front.group, files)
+        adopted = adopt.adopt_before_start(self._session, ours)
+        ends = {fd: each.pair.app.fileno() for fd, each in adopted.items() if each.pair.app}
+        bpf = filters.build(rules)
+        self._pid, listener = spawn(argv, bpf, signals, front.group, files, ends)
+        for socket_of_theirs in adopted.values():
+            socket_of_theirs.pair.given()
         self._say(STARTED, self._pid)
         self._trap: Trap = NotifyTrap(listener, filters.numbers(rules))
         let_go((0, 1, 2), front.inherited)

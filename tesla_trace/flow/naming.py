@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from functools import partial
 
-from tesla_trace.address import Address, shown
+from tesla_trace.address import Address, numeric, shown
 from tesla_trace.flow.errors import failure
 from tesla_trace.flow.handler import Context, FlowHandler
 from tesla_trace.flow.names import DNS, Names, invented
@@ -23,7 +23,7 @@ from tesla_trace.flow.namestream import NameStream
 NEIGHBOURS = {5353: "mDNS", 5355: "LLMNR"}
 """Ports at which the machines nearby are asked for names."""
 
-REMEMBERED = 256
+REMEMBERED = 4096
 """Names that one datagram flow sends to and may get answers from."""
 
 
@@ -166,6 +166,8 @@ class DatagramNaming(Naming):
         """Hand it up as from the number that the program knows."""
         if self._peer is not None and self._peer[1] == DNS:  # it is from a peer before
             return True
+        if origin is not None and origin not in self._numbers and numeric(origin[0]) is None:
+            return True  # by a name that was not written to, or not for long: who is to know it?
         return super().avail(source, data, origin and self._numbers.get(origin, origin))
 
     def _hand_up(self, answer: bytes, server: Address) -> None:

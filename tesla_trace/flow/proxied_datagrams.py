@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import ClassVar
 
 from tesla_trace.address import Address, numeric, shown
-from tesla_trace.flow.errors import failure
+from tesla_trace.flow.errors import failure, reason
 from tesla_trace.flow.handler import Context, FlowHandler
 from tesla_trace.flow.kinds import NAME
 from tesla_trace.flow.proxied import ProxyOptions
@@ -82,7 +82,9 @@ class ProxiedDatagrams(FlowHandler):
         try:
             return self.relay(data, target)
         except OSError as wrong:
-            raise failure(wrong.errno or errno.EIO, f"{place}: {wrong.strerror}") from wrong
+            raise failure(
+                wrong.errno or errno.EIO, f"{place}: {reason(wrong) or wrong.strerror}"
+            ) from wrong
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         """Pass on what came directly, where it may."""

@@ -69,6 +69,6 @@ def interrupts(thread: int) -> bool:
             for each in siblings:
                 shared &= _mask(proc.status(each)["SigBlk"])
             return bool(shared)
-        return any(proc.status(each)["State"].startswith("T") for each in siblings)
+        return any(proc.state(each) == "T" for each in siblings)
     except (OSError, KeyError, ValueError):
         return False  # somebody went while we looked: the next look tells

@@ -14,7 +14,8 @@ import os
 import resource
 import signal
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
 from tesla_trace.kernel.libc import (
@@ -103,12 +104,14 @@ def spawn(
     signals: Signals,
     group: int,
     files: tuple[int, int],
+    places: Mapping[int, int] = MappingProxyType({}),
 ) -> Program:
     """Start `argv` under the filter, in the process group `group`.
 
     Args:
         signals: to be put back as they were.
         files: the program's RLIMIT_NOFILE, soft and hard.
+        places: descriptors of the program that are to be copies of these of ours.
 
     Raises:
         FilterError, ExecError: nothing has been started.
@@ -119,6 +122,8 @@ def spawn(
     pid = os.fork()
     if pid == 0:
         try:
+            for place, ours in places.items():
+                os.dup2(ours, place)
             _become(argv, paths, bpf, signals, group, files, say, heard)
         except OSError as error:
             os.write(say, _Said.pack(b"f", 0, error.errno))

@@ -20,6 +20,7 @@ import errno
 import os
 import socket as sockets
 import sys
+from collections.abc import Iterable
 from contextlib import closing, suppress
 
 from tesla_trace.address import shown
@@ -29,7 +30,7 @@ from tesla_trace.kernel.libc import check, libc
 from tesla_trace.kernel.replace import replace
 from tesla_trace.kernel.thread import Thread
 from tesla_trace.kernel.trap import Stop
-from tesla_trace.syscalls.acting import Guise
+from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.beside import beside
 from tesla_trace.syscalls.carried import CARRIED, HALVED
 from tesla_trace.syscalls.options import STORED
@@ -107,21 +108,49 @@ def adopt(session: Session, stop: Stop, fd: int, found: sockets.socket) -> Socke
     file = name_of(found)
     guise = session.acting.of(stop)
     assert isinstance(guise, Guise)  # see is_elsewhere
+    socket = _stand_in(session, found, guise)
+    try:
+        assert socket.pair.app is not None
+        replace(stop, fd, file, found.fileno(), socket.pair.app.fileno())
+    except BaseException:
+        socket.left()
+        raise
+    socket.pair.given()
+    socket.seen = stop, fd
+    session.replaced(file, socket)
+    return socket
+
+
+def adopt_before_start(session: Session, fds: Iterable[int]) -> dict[int, Socket]:
+    """Sockets of ours for those of our descriptors that the program could connect; by descriptor.
+
+    Where nothing may pass it never gets those.  For a call on something else that is let through
+    looks its descriptor up once more, and another thread may by then have put one of them there.
+    """
+    made: dict[int, Socket] = {}
+    by_file: dict[bytes, Socket] = {}
+    for fd in fds if session.closed else ():
+        with suppress(OSError), sockets.socket(fileno=os.dup(fd)) as found:
+            if _is_tcp(found) and tcp_state(found) == CLOSE:
+                file = name_of(found)
+                if file not in by_file:
+                    by_file[file] = _stand_in(session, found, OURS)
+                made[fd] = by_file[file]
+    return made
+
+
+def _stand_in(session: Session, found: sockets.socket, guise: Guise) -> Socket:
+    """A socket of ours with the options and the address of one of the kernel's."""
     with guise:
         real = sockets.socket(found.family, sockets.SOCK_STREAM, found.proto)
     socket = Socket(session, found.family, real, found.proto, guise)
     try:
         _take_after(socket, found)
-        assert socket.pair.app is not None
-        replace(stop, fd, file, found.fileno(), socket.pair.app.fileno())
     except BaseException as wrong:
         socket.left()
         if isinstance(wrong, OSError):
             session.say_once(f"an inherited socket cannot be connected: {wrong.strerror}")
         raise
-    socket.pair.given()
-    socket.seen = stop, fd
-    session.replaced(file, socket)
     return socket
 
 

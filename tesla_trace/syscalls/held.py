@@ -18,6 +18,9 @@ GLANCE = 0.02
 """Seconds between looks: the delay of a Ctrl-Z.  A look at one call takes some 50 µs."""
 
 
+SHARE = 0.05
+"""Of our time, what the looks may take: with many calls there is longer between them."""
+
 _TIMEVAL = struct.Struct("ll")
 
 
@@ -99,5 +102,6 @@ class Held:
                     stop.fail(EINTR)
                 else:
                     stop.restart()
-        patience = max(GLANCE, len(self._all) * 0.001)  # a twentieth of a CPU at the most
+        took = self._loop.now() - now
+        patience = max(GLANCE, took / SHARE)
         self._alarm = self._loop.at(now + patience, self._look) if self._all else None

@@ -80,6 +80,12 @@ GROUPS = frozenset(
 )
 """MCAST_JOIN_GROUP to MCAST_MSFILTER: an int, and then addresses, which are aligned to a word."""
 
+JOINING = frozenset(
+    {(sockets.IPPROTO_IP, option) for option in (35, 39, 42, 46)}
+    | {(sockets.IPPROTO_IPV6, option) for option in (20, 27, 42, 46)}
+)
+"""IP_ADD_MEMBERSHIP and its kin: the kernel tells the routers nearby (linux/in.h, linux/in6.h)."""
+
 FREE = frozenset(
     {(SOCKET, option) for option in (2, 7, 8, 9, 15)}  # REUSEADDR, SND, RCV, KEEPALIVE, REUSEPORT
     | {(TCP, option) for option in (1, 3, 4, 5, 6, 12, 18)}  # NODELAY, CORK, KEEP*, QUICKACK, USER
@@ -135,6 +141,8 @@ def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
         raise error(errno.EINVAL)
     if whose is Whose.REFUSED:
         raise error(errno.ENOPROTOOPT)
+    if (level, option) in JOINING and session.stack.exclusive:
+        raise error(errno.ENODEV)  # to join sends a packet, past all handlers
     value = stop.read(stop.args[3], min(size, LONGEST)) if size else b""
     if stop.word == 4 and (level, option) in GROUPS:
         value = value[:4] + bytes(4) + value[4:]

@@ -33,12 +33,32 @@ def move(session: Session, stop: Stop) -> None:
 
 
 def take(session: Session, stop: Stop) -> None:
-    """pidfd_getfd(2): count a socket, and let nothing be taken where nothing may pass."""
+    """pidfd_getfd(2): count a socket, and let nothing be taken where nothing may pass.
+
+    There it is taken by us, for what a pidfd means may change before the kernel looks.
+    """
     there = proc.pidfd(stop.thread, signed(stop.args[0]))
-    if there is not None and not _below(there):
-        if session.closed or _is_socket(there, signed(stop.args[1])):
-            session.uncovered(stop, WAYS["taken"])
+    if session.closed:
+        if there is not None and _below(there):
+            return _take(session, stop, there)
+        session.uncovered(stop, WAYS["taken"])
+    if there is not None and not _below(there) and _is_socket(there, signed(stop.args[1])):
+        session.uncovered(stop, WAYS["taken"])
     stop.proceed()
+
+
+def _take(session: Session, stop: Stop, process: int) -> None:
+    """Take a descriptor of a process of the program, with the rights of the caller."""
+    with session.acting.rights(stop, None):
+        pidfd = os.pidfd_open(process)
+        try:
+            copy = pidfd_getfd(pidfd, signed(stop.args[1]))
+        finally:
+            os.close(pidfd)
+    try:
+        stop.reply(stop.inject(copy, cloexec=True))
+    finally:
+        os.close(copy)
 
 
 def attach(session: Session, stop: Stop) -> None:

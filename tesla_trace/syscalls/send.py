@@ -73,13 +73,18 @@ class _Sending:
     def several(self, headers: int, count: int) -> None:
         """Send as many as can be; of the error of a later one nobody hears, as natively."""
 
+        waits: list[tuple[Act, int]] = []  # the one that there was no room for
+
         def act() -> bool:
             while self._done < count:
                 at = headers + self._done * self._layout.mmsghdr
                 try:
-                    send, size = self._read(read_message(self._stop, self._layout, at))
+                    if not waits:
+                        waits.append(self._read(read_message(self._stop, self._layout, at)))
+                    send, size = waits[0]
                     if not send():
                         return bool(self._done) and self._answer(self._done)
+                    waits.clear()
                     self._stop.write(at + self._layout.length, pack_int(size))
                 except OSError:
                     if not self._done:

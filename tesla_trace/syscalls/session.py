@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tesla_trace.syscalls.program_socket import ProgramSocket
     from tesla_trace.syscalls.socket import Socket
 
+MOST_SAID = 1000
+"""Different lines that are written once; a program can bring about as many as it likes."""
+
 REMEMBERED = 1024
 """Sockets remembered after their flow is over, while the program may still ask about them."""
 
@@ -213,6 +216,8 @@ class Session:
 
     def say_once(self, line: str) -> None:
         """Write a line to the log, unless that was done before."""
-        if line not in self._said:
+        if line not in self._said and len(self._said) < MOST_SAID:
             self._said.add(line)
             self.write(line)
+            if len(self._said) == MOST_SAID:
+                self.write("no more such lines")
