@@ -76,14 +76,17 @@ def threads(process: int) -> list[int]:
 def descendants(process: int) -> list[int]:
     """The processes below a process, by /proc/PID/task/TID/children."""
     found: list[int] = []
-    for thread in threads(process):
-        try:
-            with open(f"/proc/{process}/task/{thread}/children") as file:
-                children = [int(each) for each in file.read().split()]
-        except OSError:
-            continue
-        for child in children:
-            found += [child, *descendants(child)]
+    rest = [process]
+    while rest:
+        process = rest.pop()
+        for thread in threads(process):
+            try:
+                with open(f"/proc/{process}/task/{thread}/children") as file:
+                    children = [int(each) for each in file.read().split()]
+            except OSError:
+                continue
+            found += children
+            rest += children
     return found
 
 

@@ -64,28 +64,29 @@ def replace(stop: Stop, fd: int, file: bytes, old: int, new: int) -> None:
     Raises:
         OSError, Gone: as `Stop.inject`.
     """
-    found = registrations(stop.thread, file)
+    files = list(proc.files(stop.thread))
+    found = _registrations(stop.thread, files, file)
     stop.inject(new, cloexec=stop.closes_on_exec(fd), at=fd)
     for _ in range(ROUNDS):
-        others = [each for each in descriptors(stop.thread, file.decode()) if each != fd]
+        others = [number for number, name in files if name == file.decode() and number != fd]
         for each in others:
             stop.inject(new, cloexec=stop.closes_on_exec(each), at=each)
-        if not others:
+        if not others or len(proc.threads(stop.process())) == 1:
             break
+        files = list(proc.files(stop.thread))
     if found:
         move(stop.thread, found, old, new)
 
 
-def descriptors(thread: int, file: str) -> list[int]:
-    """The thread's descriptors of a file, by what they are called in /proc/TID/fd."""
-    return [number for number, name in proc.files(thread) if name == file]
-
-
 def registrations(thread: int, file: bytes) -> list[Registration]:
     """All that the thread's epoll descriptors say of a socket."""
+    return _registrations(thread, list(proc.files(thread)), file)
+
+
+def _registrations(thread: int, files: list[tuple[int, str]], file: bytes) -> list[Registration]:
     inode = int(file.removeprefix(b"socket:[").removesuffix(b"]"))
     found = []
-    for epoll, name in proc.files(thread):
+    for epoll, name in files:
         if name == EPOLL:
             with contextlib.suppress(OSError), open(f"/proc/{thread}/fdinfo/{epoll}") as info:
                 for number, events, data, node in _ENTRY.findall(info.read()):

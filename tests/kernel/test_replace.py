@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tesla_trace.kernel.replace import descriptors, move, registrations
+from tesla_trace.kernel.replace import move, registrations
 
 
 def name_of(one):
@@ -47,11 +47,3 @@ def test_a_registration_moves(sockets):
         assert epoll.poll(5) == [(old.fileno(), select.EPOLLIN)]
         assert epoll.poll(0) == []  # edge-triggered, as before
         assert registrations(os.getpid(), name_of(kept)) == []
-
-
-def test_descriptors():
-    one, other = socket.socketpair()
-    with one, other, one.dup() as copy:
-        assert sorted(descriptors(os.getpid(), name_of(one).decode())) == sorted(
-            (one.fileno(), copy.fileno())
-        )
