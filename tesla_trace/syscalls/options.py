@@ -80,6 +80,14 @@ GROUPS = frozenset(
 )
 """MCAST_JOIN_GROUP to MCAST_MSFILTER: an int, and then addresses, which are aligned to a word."""
 
+NETFILTER = frozenset(
+    {(sockets.IPPROTO_IP, option) for base in (64, 96, 128) for option in range(base, base + 8)}
+    | {(sockets.IPPROTO_IP, option) for option in range(1152, 1216)}
+    | {(sockets.IPPROTO_IPV6, option) for option in (64, 65, 68, 69)}
+)
+"""Those of iptables, arptables, ebtables, IPVS and ip6tables (linux/netfilter*): their values hold
+pointers, which would be into our memory, and they are for raw sockets."""
+
 JOINING = frozenset(
     {(sockets.IPPROTO_IP, option) for option in (35, 39, 42, 46)}
     | {(sockets.IPPROTO_IPV6, option) for option in (20, 27, 42, 46)}
@@ -115,7 +123,7 @@ def getsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     if size < 0:
         raise error(errno.EINVAL)
     size = min(size, LONGEST)
-    if whose is Whose.REFUSED:
+    if whose is Whose.REFUSED or (level, option) in NETFILTER:
         raise error(errno.ENOPROTOOPT)
     if whose is Whose.OURS:
         value = _ours(socket, level, option)[:size]
@@ -139,7 +147,7 @@ def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
         return stop.proceed()
     if size < 0:
         raise error(errno.EINVAL)
-    if whose is Whose.REFUSED:
+    if whose is Whose.REFUSED or (level, option) in NETFILTER:
         raise error(errno.ENOPROTOOPT)
     if (level, option) in JOINING and session.stack.exclusive:
         raise error(errno.ENODEV)  # to join sends a packet, past all handlers

@@ -59,6 +59,24 @@ def test_every_option_is_there_once_and_explained():
     assert set(options.STORED) <= set(options.OPTIONS)
 
 
+def test_no_value_with_pointers_is_passed_on():
+    """iptables' counters, say: the kernel would write them into our memory."""
+    for call in ("setsockopt", "getsockopt"):
+        for level, option in [(0, 64), (0, 65), (0, 96), (0, 128), (0, 1152), (41, 64), (41, 65)]:
+            stop = FakeStop(call, 3, level, option, 0x1000, 4, memory=bytes(64))
+            if call == "getsockopt":
+                stop = FakeStop(call, 3, level, option, 0x1000, 0x1000, memory=bytes(64))
+            with pytest.raises(OSError) as wrong:
+                getattr(options, call)(None, stop, NoOptions())
+            assert wrong.value.errno == errno.ENOPROTOOPT
+
+
+class NoOptions:
+    """A socket that nobody asks for options."""
+
+    pair_has_error = False
+
+
 # ---- what becomes of a call that goes wrong ----
 
 
