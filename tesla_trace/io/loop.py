@@ -32,6 +32,9 @@ SPIN = 50e-6
 """Seconds that we look without sleeping, where the last thing came as soon: to wake a CPU that has
 gone to sleep takes about as long, and an answer over loopback is often there before."""
 
+ABSENT = -1
+"""The descriptor of a watch that has none yet."""
+
 ENOUGH = 4
 """Turns in a row of one kind after which the loop waits in the way that suits them."""
 
@@ -74,6 +77,10 @@ class Watch:
         self.readable, self.writable = readable, writable
         self.hung_up, self.urgent = hung_up, urgent
 
+    def attach(self, fd: int) -> None:
+        """The descriptor is there only now: it was `ABSENT`."""
+        self.fd = fd
+
     def want(self, event: int, wanted: bool) -> None:
         """Be told of `event`, READ or WRITE, as long as it holds; or not."""
         mask = self._mask | event if wanted else self._mask & ~event
@@ -94,6 +101,12 @@ class Watch:
             self._expecting = True
             self._loop.expecting[self.fd] = self
             self._loop.exceptions.register(self.fd, select.EPOLLPRI | select.EPOLLET)
+
+    def expect_input(self) -> None:
+        """Call `readable` as soon as an exception would be told of: before all else."""
+        self._expecting = True
+        self._loop.expecting[self.fd] = self
+        self._loop.exceptions.register(self.fd, select.EPOLLIN)
 
     def wants(self, event: int) -> bool:
         """Whether `event` is wanted now."""
@@ -183,6 +196,8 @@ class Loop:
         """Tell of what has hung up by now, and of urgent bytes."""
         for fd, state in self.exceptions.poll(0):
             try:
+                if state & select.EPOLLIN and (watch := self.expecting.get(fd)):
+                    watch.readable()
                 if state & select.EPOLLPRI and (watch := self.expecting.get(fd)):
                     watch.urgent()
                 if state & _OVER and (watch := self.expecting.get(fd)):

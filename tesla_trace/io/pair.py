@@ -12,7 +12,10 @@ Facts about such a pair, and what they mean for us:
 - Between the program and its network there is room for a pair's buffers and our queues, some 700
   KiB each way: a program that makes its socket's buffers small, so as to see the network's pace or
   its peer's end sooner, would not.  So what it says of its socket's buffers holds for these, too.
-- A listening socket is never writable; the pair of one is filled too.
+- A pair has a connection from birth, and a socket that the program makes has none.  An AF_UNIX
+  socket without one polls as TCP's does, and refuses data; only then is it joined with an end of
+  ours: syscalls/alone.py.  Sockets that are accepted are pairs from birth, and so is each where
+  that cannot be had; the pair of a listener is then filled for ever, for it is never writable.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import socket
 from typing import ClassVar
 
 from tesla_trace.io import urgent
-from tesla_trace.io.loop import Loop
+from tesla_trace.io.loop import ABSENT, Loop
 
 KEPT = {
     socket.SO_RCVTIMEO: 16,
@@ -40,6 +43,8 @@ wants less; half of it ends the stop."""
 
 FILLER = bytes(64 * 1024)
 SPOILER = bytes(1)
+TOKEN = bytes(1)
+"""Of a connection that waits: as natively, an edge-triggered epoll has an event for each."""
 
 
 @functools.cache
@@ -54,16 +59,25 @@ class Pair:
 
     TYPE: ClassVar[int] = socket.SOCK_STREAM
 
+    nameless: ClassVar[bool] = True
+    """Whether what the program receives comes from nowhere, as TCP's data does."""
+
+    master: socket.socket
+    """Our end, once they are `joined`."""
+
     def __init__(self, loop: Loop) -> None:
-        app, self.master = socket.socketpair(socket.AF_UNIX, self.TYPE)
-        self.master.setblocking(False)
-        urgent.prepare(self.master)
+        app, master = socket.socketpair(socket.AF_UNIX, self.TYPE)
+        self._set_up(loop, app)
+        self._join(master)
+
+    def _set_up(self, loop: Loop, app: socket.socket) -> None:
         self.app: socket.socket | None = app
         """The program's end, until `given` to it."""
         self.file = b"socket:[%d]" % os.fstat(app.fileno()).st_ino
         """What the program's end is called in /proc/PID/fd: the identity of the socket."""
-        self.watch = loop.watch(self.master.fileno())
-        self.watch.expect_exceptions()
+        self.watch = loop.watch(ABSENT)
+        self.joined = False
+        """Whether there are both ends."""
         self.closed = False
         self.has_settings = False
         """Whether the program has set options that its end keeps."""
@@ -71,6 +85,45 @@ class Pair:
         """Bytes of filler that the master end has not read."""
         self.full = FULL
         """Bytes that the program has not taken when a stop is asked for."""
+
+    def _join(self, master: socket.socket) -> None:
+        self.master = master
+        master.setblocking(False)
+        urgent.prepare(master)
+        self.watch.attach(master.fileno())
+        self.watch.expect_exceptions()
+        self.joined = True
+
+    # ---- what an end that was alone does otherwise ----
+
+    def join(self, app: socket.socket) -> None:
+        """Be a pair, if it is not one yet; `app` is a copy of the program's end.
+
+        Raises:
+            OSError: it cannot be.
+        """
+
+    def listen(self, app: socket.socket) -> None:
+        """Be never writable, as a socket that listens."""
+        self.fill(app)
+
+    def put_token(self) -> None:
+        """Make the program's end readable once more.
+
+        Raises:
+            OSError: it is full of tokens.
+        """
+        self.master.send(TOKEN, socket.MSG_NOSIGNAL)
+
+    def take_token(self, app: socket.socket) -> None:
+        """Take one out again, through a copy of the program's end.
+
+        Raises:
+            OSError: there is none.
+        """
+        app.recv(len(TOKEN), socket.MSG_DONTWAIT)
+
+    # ---- the program's end ----
 
     def given(self) -> None:
         """The program has its end now, or will never have it."""
@@ -89,12 +142,6 @@ class Pair:
         with contextlib.suppress(BlockingIOError):
             while self.filled:
                 self.filled -= len(self.master.recv(self.filled)) or self.filled
-
-    def discard(self) -> None:
-        """Throw away what was written before there was a connection to write to."""
-        with contextlib.suppress(OSError):
-            while self.master.recv(64 * 1024):
-                pass
 
     def left_unread(self) -> bool:
         """Whether the program, having closed, had not read all that we sent."""
@@ -145,4 +192,5 @@ class Pair:
         if not self.closed:
             self.closed = True
             self.watch.close()
-            self.master.close()
+            if self.joined:
+                self.master.close()

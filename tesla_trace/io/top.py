@@ -26,6 +26,9 @@ class Owner(Protocol):
     def arrived(self) -> None:
         """A connection can be accepted."""
 
+    def delivered(self) -> None:
+        """The program can read what it could not before: data, or the end."""
+
     def left(self) -> None:
         """The program has closed its last descriptor of the socket."""
 
@@ -68,6 +71,10 @@ class Top(FlowHandler):
         """Begin to read what the program writes: it is connected now."""
         self._open = True
         self._watch.want(READ, self._may_write)
+        if self._queue:
+            self._watch.want(WRITE, True)
+        elif self._end is not False:
+            self._finish_in()
 
     def shut(self, read: bool, write: bool) -> None:
         """The program is about to shut its end down, for reading or for writing."""
@@ -95,7 +102,7 @@ class Top(FlowHandler):
         """Hand over at once what the pair takes, and the rest when it does."""
         if self._deaf:
             return False
-        if not self._queue:
+        if self._open and not self._queue:
             sent = self._send(data)
             if sent == len(data):
                 return True
@@ -104,7 +111,7 @@ class Top(FlowHandler):
             data = data[sent:]
         self._queue.append(data)
         self._queued += len(data)
-        self._watch.want(WRITE, True)
+        self._watch.want(WRITE, self._open)
         if self._queued > self._pair.full and self._may_avail:
             self._may_avail = False
             self.may_avail(False)
@@ -124,7 +131,7 @@ class Top(FlowHandler):
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         """End the stream to the program once it has all that came before."""
         self._end = error or self._end or True
-        if not self._queue:
+        if self._open and not self._queue:
             self._finish_in()
 
     # ---- what the loop tells ----
@@ -197,6 +204,7 @@ class Top(FlowHandler):
             self._deaf = True
             return 0
         self.ctx.flow.into += sent
+        self._owner.delivered()
         return sent
 
     def _gone(self) -> bool:
@@ -232,6 +240,7 @@ class Top(FlowHandler):
         elif not self._deaf:
             self._deaf = True
             self._pair.end()
+            self._owner.delivered()
 
     def _finish(self, error: OSError) -> None:
         if not self.closed:

@@ -14,15 +14,10 @@ from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.create import FLAGS
 from tesla_trace.syscalls.held import Waiting, time_limit
+from tesla_trace.syscalls.meeting import MOST
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.words import error, room_for_sockaddr, signed, write_sockaddr
-
-TOKEN = b"\0"
-"""One byte in the program's end for each connection that waits: as natively, an edge-triggered
-epoll has an event for each.  The pair holds some 280 (each takes 768 bytes of its buffer); beyond
-that there are fewer tokens than connections."""
-
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -57,7 +52,7 @@ class Backlog:
             return self._not_accepted(wrong)
         self._ready.append((accepted, peer))
         with suppress(OSError):  # full: enough of them are there
-            self._listener.pair.master.send(TOKEN, sockets.MSG_NOSIGNAL)
+            self._listener.pair.put_token()
             self._tokens += 1
         while self.waiting and self._ready:
             self._listener.session.held.release(stop := self.waiting.popleft())
@@ -122,10 +117,13 @@ def listen(session: Session, stop: Stop, socket: Socket) -> None:
         raise error(errno.EINVAL)
     if socket.pair.closed:
         socket.repair(stop, fd)
-    size = min(size, 4096) if size >= 0 else 4096  # as the kernel does with somaxconn
+    size = min(size, MOST) if size >= 0 else MOST  # as the kernel does with somaxconn
     socket.owned_by(stop)
     try:
         socket.build(stop).listen(size)
+        if socket.backlog is None:
+            with socket.borrowed(stop, fd) as app:
+                socket.pair.listen(app)
     except OSError:
         if socket.state is State.FRESH:
             socket.renew()
@@ -133,8 +131,6 @@ def listen(session: Session, stop: Stop, socket: Socket) -> None:
     if socket.backlog is None:
         socket.backlog = Backlog(socket, size)
         socket.state = State.LISTENING
-        with suppress(OSError), socket.borrowed(stop, fd) as app:
-            socket.pair.fill(app)
     socket.backlog.size = size
     stop.reply(0)
 
@@ -196,7 +192,7 @@ def answer(listener: Socket, stop: Stop) -> bool:
 def _spend_token(listener: Socket, backlog: Backlog, stop: Stop) -> None:
     if backlog.spend_token():
         with suppress(OSError), listener.borrowed(stop, signed(stop.args[0])) as end:
-            end.recv(len(TOKEN), sockets.MSG_DONTWAIT)
+            listener.pair.take_token(end)
 
 
 def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> int:

@@ -73,7 +73,7 @@ def begin(
                 socket.repair(stop, fd)
             socket.connect(stop, address)
             if not blocks:
-                _fill(socket, stop, fd)
+                _look_unready(socket, stop, fd)
         if not blocks:
             raise error(late)
         limit = time_limit(app, sockets.SO_SNDTIMEO)
@@ -89,6 +89,7 @@ def shutdown(session: Session, stop: Stop, socket: Socket) -> None:
     if socket.state is State.LISTENING:
         if how != sockets.SHUT_WR:
             socket.stop_listening()
+            socket.repair(stop, signed(stop.args[0]))
         return stop.reply(0)
     if socket.state is State.CONNECTING:
         socket.cancel()
@@ -109,9 +110,12 @@ def remote_address(domain: int, data: bytes) -> Address:
     return sockaddr.unpack(data)
 
 
-def _fill(socket: Socket, stop: Stop, fd: int) -> None:
-    with socket.borrowed(stop, fd) as app:  # another one, if the pair was renewed
-        socket.pair.fill(app)
+def _look_unready(socket: Socket, stop: Stop, fd: int) -> None:
+    try:
+        socket.look_unready(stop, fd)
+    except OSError:
+        socket.renew()
+        raise
 
 
 def _hold(
@@ -131,7 +135,7 @@ def _hold(
             socket.waiters.remove(answer)
         if not socket.waiters and socket.state is State.CONNECTING:
             with suppress(OSError, Gone):  # from now on it is a connect that nobody waits for
-                _fill(socket, stop, fd)
+                socket.look_unready(stop, fd)
 
     socket.waiters.append(answer)
     session.held.hold(Waiting(stop, limit.seconds, limit.late, drop))

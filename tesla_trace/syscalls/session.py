@@ -14,6 +14,7 @@ from tesla_trace.kernel import proc
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.acting import Acting, Guise
+from tesla_trace.syscalls.alone import Ends
 from tesla_trace.syscalls.copies import Copies
 from tesla_trace.syscalls.held import Held
 from tesla_trace.syscalls.strangers import Strangers
@@ -55,6 +56,7 @@ class Session:
         self._raw = raw
         self.held = Held(loop)
         self.copies = Copies(loop)
+        self.ends = Ends(loop, self.say_once)
         self.network = Network(loop)
         self.network.flow = self.flow
         self.network.over = self._over_now

@@ -81,7 +81,8 @@ class Socket(ProgramSocket):
         guise: Guise = OURS,
     ) -> None:
         protocol = protocol or sockets.IPPROTO_TCP
-        super().__init__(session, domain, protocol, Pair(session.loop), guise)
+        pair = session.ends.new() if real is not None else Pair(session.loop)
+        super().__init__(session, domain, protocol, pair, guise)
         self._owner = 0
         self.state = State.FRESH
         self.told = False
@@ -99,6 +100,9 @@ class Socket(ProgramSocket):
         self.waiters: list[Callable[[int], None]] = []
         """Who waits for connect: called with 0 or the errno."""
         self.backlog: Backlog | None = None
+        self.receivers: list[Callable[[], bool]] = []
+        """Calls that wait for data and cannot be left to the pair: tried as it comes, True once
+        they are over."""
         if real is not None:
             graph = Graph(session.loop, session.flow(), guise)
             self._bottom = session.network.bottom(graph, domain, real)
@@ -187,7 +191,6 @@ class Socket(ProgramSocket):
         Raises:
             OSError: it has failed at once, and the socket is as before.
         """
-        self.pair.discard()
         self.bottom.ctx.flow.target = address
         self.session.began(self.bottom.ctx.flow)
         try:
@@ -228,6 +231,8 @@ class Socket(ProgramSocket):
         if self.state is not State.CONNECTING:
             return
         waiters = list(self.waiters)
+        if error is None:
+            error = self._joined()
         number = error.errno or errno.EIO if error is not None else 0
         if error is None:
             self.state = State.CONNECTED
@@ -245,6 +250,28 @@ class Socket(ProgramSocket):
             if not waiters:
                 self.state, self.error = State.FAILED, number
         self._answer(number)
+
+    def _joined(self) -> OSError | None:
+        """Be a pair, now that there is a connection; why it cannot."""
+        try:
+            if not self.pair.joined:
+                with self.found() as app:
+                    self.pair.join(app)
+        except Gone:
+            return OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+        except OSError as wrong:
+            return wrong
+        return None
+
+    def look_unready(self, stop: Stop, fd: int) -> None:
+        """Be neither readable nor writable until there is a connection, which nobody waits for.
+
+        Raises:
+            OSError: there can be no pair.
+        """
+        with self.borrowed(stop, fd) as app:
+            self.pair.join(app)
+            self.pair.fill(app)
 
     def cancel(self) -> None:
         """Connect no more, because of shutdown(2): who waits is told ECONNRESET."""
@@ -302,7 +329,7 @@ class Socket(ProgramSocket):
     def repair(self, stop: Stop, fd: int) -> None:
         """Give the program a fresh pair in place of one that is used up."""
         with self.borrowed(stop, fd) as used:
-            pair = Pair(self.session.loop)
+            pair = self.session.ends.new()
             pair.take_after(used)
             assert pair.app is not None
             try:
@@ -349,6 +376,12 @@ class Socket(ProgramSocket):
         if self.backlog is not None:
             self.backlog.arrived()
 
+    def delivered(self) -> None:
+        """Answer the calls of ours that wait for data; see `Owner`."""
+        if self.receivers:
+            for again in list(self.receivers):
+                again()
+
     @classmethod
     def accepted(cls, listener: Listener, flow: FlowHandler) -> Socket:
         """The socket of a flow that a listener accepted; its end is not the program's yet."""
@@ -381,6 +414,8 @@ class Socket(ProgramSocket):
 
     def stop_listening(self) -> None:
         """Listen no more, but keep the local address; whoever polls is told of a hang-up."""
+        with suppress(OSError, Gone), self.found() as app:
+            app.shutdown(sockets.SHUT_RDWR)
         self._close_backlog()
         self.renew()
         self.session.remember(self)

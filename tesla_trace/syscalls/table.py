@@ -15,7 +15,6 @@ from tesla_trace.syscalls import (
     connect,
     create,
     datagram_calls,
-    discard,
     foreign,
     ioctls,
     lent,
@@ -24,6 +23,7 @@ from tesla_trace.syscalls import (
     options,
     reach,
     receive,
+    receive_stream,
     send,
     unserved,
 )
@@ -40,7 +40,6 @@ Reaching = Callable[[Session, Stop], None]
 Conditions = tuple[tuple[Condition, ...], ...]
 
 _REGISTER = 0xFFFFFFFF
-_SIZE = 0xFFFFFFFFFFFFFFFF
 _FASTOPEN = (Masked(2, MSG_FASTOPEN, MSG_FASTOPEN),)
 
 
@@ -68,12 +67,12 @@ CALLS: dict[str, tuple[Doing, Conditions]] = {
     "sendmmsg": (messages.sendmmsg, ((Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),),)),
     "ioctl": (ioctls.ioctl, tuple((Masked(1, _REGISTER, each),) for each in ioctls.REQUESTS)),
     "recvfrom": (
-        discard.recvfrom,
-        (*_any_flag(3, discard.TRAPPED), (Masked(2, _SIZE, 1), Masked(3, _REGISTER, 0))),
+        receive_stream.recvfrom,
+        ((NonZero(4),), *_any_flag(3, receive_stream.TRAPPED)),
     ),
-    "recvmsg": (discard.recvmsg, _any_flag(2, discard.TRAPPED)),
-    "recvmmsg": (discard.recvmmsg, _any_flag(3, discard.TRAPPED)),
-    "recvmmsg_time64": (discard.recvmmsg, _any_flag(3, discard.TRAPPED)),
+    "recvmsg": (receive_stream.recvmsg, _any_flag(2, receive_stream.TRAPPED)),
+    "recvmmsg": (receive_stream.recvmmsg, _any_flag(3, receive_stream.TRAPPED)),
+    "recvmmsg_time64": (receive_stream.recvmmsg, _any_flag(3, receive_stream.TRAPPED)),
 }
 """What does each call on a stream, and the conditions: one must hold for it to be trapped."""
 

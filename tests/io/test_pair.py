@@ -119,13 +119,6 @@ def test_what_the_program_has_read(pair, app):
     assert not pair.left_unread()
 
 
-def test_written_before_there_was_a_connection(pair, app):
-    app.send(b"nobody")
-    pair.discard()
-    with pytest.raises(BlockingIOError):
-        pair.master.recv(1)
-
-
 def test_settings_pass_to_a_successor(pair, app):
     os.set_blocking(app.fileno(), True)
     app.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 7)

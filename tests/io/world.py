@@ -171,6 +171,8 @@ class Application:
     def arrived(self) -> None:
         self.told.append("arrived")
 
+    def delivered(self) -> None: ...
+
     def left(self) -> None:
         self.told.append("left")
         self.pair.close()

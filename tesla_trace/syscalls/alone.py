@@ -1,0 +1,133 @@
+"""The program's end of a stream while it has no connection: an AF_UNIX socket with no other end.
+
+Facts, and what they mean for us:
+
+- poll(2) says OUT and HUP of it, as of a TCP socket; one that listens is never writable.  Data is
+  refused: send says ENOTCONN where TCP says EPIPE, recv EINVAL where TCP says ENOTCONN.
+- It can be joined with an end of ours later, while the program has it: it is the file that is
+  connected, so all descriptors and registrations of it hold on.
+- What comes from an end that was bound has a name, and TCP's data has none: so the calls that ask
+  for it are done by us (`receive_stream.py`).
+- A connection that waits to be accepted on it stays there when its other end is closed, and
+  raises an event of its own: it is the token of one that waits in our queue.
+- There is no other end to tell of its close: see `closes.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket as sockets
+from collections.abc import Callable
+
+from tesla_trace.io.loop import Loop
+from tesla_trace.io.pair import Pair
+from tesla_trace.syscalls.closes import Closes
+from tesla_trace.syscalls.meeting import Meeting, knock, open_privately
+from tesla_trace.syscalls.words import error
+
+
+class Alone(Pair):
+    """A pair of which only the program's end is there, until they are joined.
+
+    Raises:
+        OSError: there is no seeing when the program closes it.
+    """
+
+    nameless = False
+
+    def __init__(self, loop: Loop, closes: Closes, meeting: Meeting) -> None:
+        app = sockets.socket(sockets.AF_UNIX, self.TYPE)
+        self._set_up(loop, app)
+        self._closes = closes
+        self._meeting = meeting
+        self._door = -1
+        try:
+            self._watched = closes.expect(app.fileno(), self._left)
+        except OSError:
+            app.close()
+            raise
+
+    def _left(self) -> None:
+        self.watch.hung_up()
+
+    def join(self, app: sockets.socket) -> None:
+        """Be a pair from now on; `app` is a copy of the program's end.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        if not self.joined:
+            self._join(self._meeting.join(app))
+            self._closes.forget(self._watched)
+
+    def listen(self, app: sockets.socket) -> None:
+        """Be one that listens, of which nothing is known but its tokens."""
+        self._door = open_privately(app)
+
+    def put_token(self) -> None:
+        """Let it have a connection to accept.
+
+        Raises:
+            OSError: it has too many.
+        """
+        with sockets.socket(sockets.AF_UNIX, self.TYPE) as token:
+            token.setblocking(False)
+            knock(token, self._door)
+
+    def take_token(self, app: sockets.socket) -> None:
+        """Accept one, through a copy of the program's end.
+
+        Raises:
+            OSError: there is none.
+        """
+        ready = select.poll()
+        ready.register(app, select.POLLIN)
+        if not ready.poll(0):  # accept would wait, if the program's socket does
+            raise error(errno.EAGAIN)
+        app.accept()[0].close()
+
+    def close(self) -> None:
+        """Close our end, or see no more what becomes of the program's."""
+        if not self.closed:
+            super().close()
+            if not self.joined:
+                self._closes.forget(self._watched)
+            if self._door >= 0:
+                os.close(self._door)
+
+
+class Ends:
+    """Makes the program's ends of streams."""
+
+    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+        self._loop = loop
+        self._say = say
+        self._means: tuple[Closes, Meeting] | None = None
+
+    def new(self) -> Pair:
+        """The end of a socket without a connection; where there is no other way, with one."""
+        try:
+            closes, meeting = self._needed()
+            return Alone(self._loop, closes, meeting)
+        except OSError as wrong:
+            self._say(f"sockets look connected before connect(2): {wrong.strerror or wrong}")
+            return Pair(self._loop)
+
+    def _needed(self) -> tuple[Closes, Meeting]:
+        if self._means is None:
+            closes = Closes(self._loop)
+            try:
+                self._means = closes, Meeting()
+            except OSError:
+                closes.close()
+                raise
+        return self._means
+
+    def close(self) -> None:
+        """Make no more."""
+        if self._means is not None:
+            for each in self._means:
+                each.close()
+            self._means = None
