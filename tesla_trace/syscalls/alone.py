@@ -19,12 +19,12 @@ import errno
 import os
 import select
 import socket as sockets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.pair import Pair
 from tesla_trace.syscalls.closes import Closes
-from tesla_trace.syscalls.meeting import Meeting, knock, open_privately
+from tesla_trace.syscalls.meeting import FOLDERS, Meeting, knock, open_privately
 from tesla_trace.syscalls.words import error
 
 
@@ -99,11 +99,19 @@ class Alone(Pair):
 
 
 class Ends:
-    """Makes the program's ends of streams."""
+    """Makes the program's ends of streams.
 
-    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+    Args:
+        say: told why they are pairs from birth, if they are.
+        places: see `Meeting`.
+    """
+
+    def __init__(
+        self, loop: Loop, say: Callable[[str], None], places: Sequence[str] = FOLDERS
+    ) -> None:
         self._loop = loop
         self._say = say
+        self._places = places
         self._means: tuple[Closes, Meeting] | None = None
 
     def new(self) -> Pair:
@@ -119,15 +127,8 @@ class Ends:
         if self._means is None:
             closes = Closes(self._loop)
             try:
-                self._means = closes, Meeting()
+                self._means = closes, Meeting(self._places)
             except OSError:
                 closes.close()
                 raise
         return self._means
-
-    def close(self) -> None:
-        """Make no more."""
-        if self._means is not None:
-            for each in self._means:
-                each.close()
-            self._means = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket as sockets
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _PEER = struct.Struct("iII")
@@ -25,15 +25,15 @@ FOLDERS = os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm"
 
 
 @contextmanager
-def _folder() -> Iterator[str]:
+def _folder(places: Sequence[str]) -> Iterator[str]:
     """A folder of our own; its path is short enough for bind(2)."""
-    for where in FOLDERS:
+    for where in places:
         path = f"{where}/tesla_trace-{os.urandom(8).hex()}"
         try:
             os.mkdir(path, 0o700)
             break
         except OSError:
-            if where is FOLDERS[-1]:
+            if where is places[-1]:
                 raise
     try:
         opened = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -45,13 +45,13 @@ def _folder() -> Iterator[str]:
         os.rmdir(path)
 
 
-def open_privately(socket: sockets.socket) -> int:
+def open_privately(socket: sockets.socket, places: Sequence[str] = FOLDERS) -> int:
     """Let a socket listen; a descriptor by which it can be reached, and by nothing else.
 
     Raises:
         OSError: there is no place for it.
     """
-    with _folder() as folder:
+    with _folder(places) as folder:
         path = f"{folder}/listener"
         socket.bind(path)
         try:
@@ -73,14 +73,21 @@ def knock(socket: sockets.socket, door: int) -> None:
 class Meeting:
     """Where sockets of the program's are joined with ends of ours.
 
+    Args:
+        places: where a folder may be made for a moment.
+
     Raises:
         OSError: there is no place for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, places: Sequence[str] = FOLDERS) -> None:
+        self._places = places
+        self._open()
+
+    def _open(self) -> None:
         self._listener = sockets.socket(sockets.AF_UNIX)
         try:
-            self._door = open_privately(self._listener)
+            self._door = open_privately(self._listener, self._places)
         except BaseException:
             self._listener.close()
             raise
@@ -91,15 +98,26 @@ class Meeting:
         Raises:
             OSError: it cannot be.
         """
+        if self._listener.fileno() < 0:
+            self._open()
+        os.close(os.dup(self._door))  # EMFILE is better told now than when it is connected
         knock(app, self._door)
+        try:
+            return self._accept()
+        except OSError:
+            self.close()  # or the next one would be joined with what waits there
+            raise
+
+    def _accept(self) -> sockets.socket:
         while True:
             end, _ = self._listener.accept()
             peer = end.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _PEER.size)
             if _PEER.unpack(peer)[0] == os.getpid():
                 return end
-            end.close()  # of somebody who came through our own descriptors
+            end.close()  # of somebody who came by our descriptors in /proc
 
     def close(self) -> None:
-        """Nothing is joined any more."""
-        self._listener.close()
-        os.close(self._door)
+        """Nobody is joined here until somebody is to be."""
+        if self._listener.fileno() >= 0:
+            self._listener.close()
+            os.close(self._door)

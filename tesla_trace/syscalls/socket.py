@@ -339,13 +339,13 @@ class Socket(ProgramSocket):
                 raise
             finally:
                 pair.given()
-        self.session.replaced(self.pair.file, self)
-        self.pair.close()
-        self.pair = pair
-        self.pair.watch.hung_up = self.left
+        used_up, self.pair = self.pair, pair
+        pair.watch.hung_up = self.left
+        self.session.replaced(used_up.file, self)
         self.session.add(self)
         self.names.clear()
         self.told, self.error = False, 0
+        used_up.close()  # last, for it may tell of closes
 
     def rejoin(self, stop: Stop, fd: int, file: bytes) -> None:
         """Give a process the pair, which still has the kernel's socket that it came instead of."""
