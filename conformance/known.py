@@ -17,10 +17,6 @@ KNOWN: dict[str, str] = {
         "on loopback TCP delivers an end within close(2), a pair's passes through us; so a test"
         " before it ends its loop with a server's socket open, whose warning comes here"
     ),
-    "test.test_ssl.BasicSocketTests.test_wrapped_unconnected": (
-        "a pair has a connection from birth, so that what is sent before connect(2) is taken, and"
-        " dropped"
-    ),
 }
 """By the name of the test, or a pattern of names."""
 
