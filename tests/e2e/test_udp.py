@@ -236,14 +236,28 @@ for allowed in (0, 1):
 """
 
 
+TO_MANY = """\
+import socket
+for host in ("224.0.0.251", "255.255.255.255"):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as speaker:
+        speaker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        try:
+            speaker.sendto(b"x", (host, 9999))
+        except OSError as error:
+            print(error)
+"""
+
+
 def test_multicast_and_broadcast():
     words = [sys.executable, "-c", MANY_AT_ONCE]
     native = run(*words)
     assert "b'to all'" in native.out and "b'broadcast'" in native.out, native
     assert under(["+dummy"], *words) == native
     refused = under(["+socks", "-loopback"], *words)
-    assert "[Errno 101] Network is unreachable" in refused.out and "to all" not in refused.out
-    assert any("no proxy leads to many at once" in line for line in refused.log)
+    assert "[Errno 19] No such device" in refused.err, "to join is to send a packet past the proxy"
+    sent = under(["+socks", "-loopback"], sys.executable, "-c", TO_MANY)
+    assert sent.out == "[Errno 101] Network is unreachable\n" * 2, sent
+    assert any("no proxy leads to many at once" in line for line in sent.log)
 
 
 # ---- servers ----
