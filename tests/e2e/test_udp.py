@@ -348,14 +348,14 @@ def flood(built, receiver, sender, count, rate, *how):
 
 
 @pytest.mark.parametrize("sender", [[], [TESLA_TRACE, "+dummy"]], ids=["native", "ours"])
-def test_ten_thousand_datagrams(built, sender):
-    """At 20 000 a second none is lost: half as many fit where they wait for us to have a CPU."""
-    assert flood(built, [TESLA_TRACE, "+dummy"], sender, 10_000, 20_000) >= 9900
+def test_a_flood(built, sender):
+    """At 20 000 a second none is lost: almost as many fit where they wait for us to have a CPU."""
+    assert flood(built, [TESLA_TRACE, "+dummy"], sender, 5000, 20_000) >= 4950
 
 
 def test_a_receiver_that_asks_whence(built):
     """Each is a trapped call, so that at a rate; bench says at which none is lost."""
-    assert flood(built, [TESLA_TRACE, "+dummy"], [], 10_000, 2000, "from") >= 9000
+    assert flood(built, [TESLA_TRACE, "+dummy"], [], 5000, 2000, "from") >= 4500
 
 
 # ---- what is left ----
