@@ -160,7 +160,11 @@ def wait():
 """
 
 LEADER = "wait()"
-THREAD = "threading.Thread(target=wait, daemon=True).start(); threading.Event().wait()"
+THREAD = """
+threading.Thread(target=wait, daemon=True).start()
+while True:  # for Python handles a signal in this thread, and the kernel may choose the other one
+    threading.Event().wait(0.1)
+"""
 
 
 @pytest.fixture
