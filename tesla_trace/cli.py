@@ -23,6 +23,9 @@ USAGE = 2
 NO_TRAP = 3
 """Exit status where this machine does not let us trap system calls."""
 
+DATAPATHS = ("auto", "splice", "handlers")
+"""See `io.datapath`, which is not imported only to take words apart."""
+
 HELP = """\
 usage: tesla_trace [--OPTION] ... +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM ARG ...
        tesla_trace +HANDLER          what that handler does, and its options
@@ -39,6 +42,9 @@ The first handler named is nearest the program, the last nearest the network.
                write what happened to FILE as JSON, each flow and what was not covered: when the
                program has ended, and again when what it left behind has
   --strict     refuse what no handler can be given (UDP, raw sockets ...) rather than let it by
+  --datapath=WAY
+               how bytes travel that no handler wants to see: `auto` gives the program the kernel's
+               own socket where that is safe, `splice` lets the kernel move them, `handlers` not
   --wait       return only when every process is gone and every byte has been delivered
   -d           log each call that crosses a handler
   --           the program follows, whatever it is called
@@ -58,6 +64,7 @@ class Words:
     log: str | None = None
     report: str | None = None
     strict: bool = False
+    datapath: str = "auto"
     wait: bool = False
     debug: bool = False
     action: str = ""
@@ -73,7 +80,8 @@ def take_apart(argv: Sequence[str]) -> Words:
         ValueError: an option of ours is wrong; the text is for the user.
     """
     words, rest = Words(), list(argv)
-    valued = {"--log", "--report", "--keygen"}
+    valued = {"--log": "a file name", "--report": "a file name", "--keygen": "a file name"}
+    valued["--datapath"] = "a way"
     while rest:
         word = rest[0]
         name, equals, value = word.partition("=")
@@ -89,12 +97,16 @@ def take_apart(argv: Sequence[str]) -> Words:
         rest.pop(0)
         if name in valued and not equals:
             if not rest:
-                raise ValueError(f"{name}: a file name is missing")
+                raise ValueError(f"{name}: {valued[name]} is missing")
             value = rest.pop(0)
         if name == "--log":
             words.log = value
         elif name == "--report":
             words.report = value
+        elif name == "--datapath":
+            if value not in DATAPATHS:
+                raise ValueError(f"--datapath={value}: not one of {' '.join(DATAPATHS)}")
+            words.datapath = value
         elif word == "--strict":
             words.strict = True
         elif word == "--wait":
@@ -172,6 +184,7 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
     try:
         from tesla_trace import front
         from tesla_trace.flow import trace
+        from tesla_trace.io.datapath import Datapath
         from tesla_trace.kernel.spawn import ExecError, FilterError
         from tesla_trace.supervisor import Supervisor
     except RuntimeError as wrong:  # pyseccomp finds no libseccomp
@@ -187,6 +200,7 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
                 end,
                 stay=words.wait,
                 strict=words.strict,
+                datapath=Datapath(words.datapath),
                 summary=summary,
             )
         except ExecError as wrong:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Stack
 from tesla_trace.front import EXITED, SIGNALLED, STARTED, STOPPED, WORD, FrontEnd, let_go
+from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import Loop
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
@@ -42,6 +43,7 @@ class Supervisor:
         front: our end of the channel to the front.
         stay: let the front wait until every process is gone and every byte has been delivered.
         strict: refuse what would go past the handlers.
+        datapath: the ways that bytes may take.
         summary: takes what happened, for the file of `--report`.
 
     Raises:
@@ -58,6 +60,7 @@ class Supervisor:
         *,
         stay: bool,
         strict: bool = False,
+        datapath: Datapath = Datapath.AUTO,
         summary: Summary | None = None,
     ) -> None:
         self._report = report
@@ -71,7 +74,9 @@ class Supervisor:
         self._awake = 0
         """The number of the last stop that the front came out of."""
         self._loop = Loop(self._failed)
-        self._session = Session(self._loop, stack, report.write, report.raw, strict=strict)
+        self._session = Session(
+            self._loop, stack, report.write, report.raw, strict=strict, datapath=datapath
+        )
         self._summary = summary
         if summary is not None:
             self._session.accounts = Accounts(summary.keep)

@@ -122,6 +122,7 @@ class Fake:
     def __init__(self, who: str, notes: list[Line], answers: dict[str, Any]) -> None:
         self._who, self._notes, self.answers = who, notes, answers
         self.upstream: Any = None
+        self.aside = False
 
     def __getattr__(self, what: str) -> Any:
         getattr(FlowHandler, what)  # a call that handlers do not have is a mistake
@@ -179,6 +180,8 @@ class Playbook:
         )
         above: Any = self.above
         self.handler.upstream = above
+        if self.handler.aside:  # at birth
+            below.upstream = above
         self.result: Any = None
         """What the last thing done gave back."""
 

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from tesla_trace import __version__
-from tesla_trace.cli import Words, take_apart
+from tesla_trace.cli import DATAPATHS, Words, take_apart
+from tesla_trace.io.datapath import Datapath
 from tests.e2e.process import LIMIT, TESLA_TRACE
 
 
@@ -24,6 +25,8 @@ from tests.e2e.process import LIMIT, TESLA_TRACE
         ("-d --wait +a prog -d", Words(["+a"], ["prog", "-d"], debug=True, wait=True)),
         ("--strict --report=f +a prog", Words(["+a"], ["prog"], report="f", strict=True)),
         ("--report f +a prog", Words(["+a"], ["prog"], report="f")),
+        ("--datapath=splice +a prog", Words(["+a"], ["prog"], datapath="splice")),
+        ("--datapath handlers +a prog", Words(["+a"], ["prog"], datapath="handlers")),
         ("+a -d prog", Words(["+a", "-d"], ["prog"])),
         ("+a", Words(["+a"])),
         ("+a - x", Words(["+a"], ["-", "x"])),
@@ -41,11 +44,25 @@ def test_take_apart(line, words):
 
 @pytest.mark.parametrize(
     "line",
-    ["--nonsense", "-x +a", "--log", "--keygen", "--report", "--strict=1 +a b", "--wait=yes +a b"],
+    [
+        "--nonsense",
+        "-x +a",
+        "--log",
+        "--keygen",
+        "--report",
+        "--datapath",
+        "--datapath=teleport +a b",
+        "--strict=1 +a b",
+        "--wait=yes +a b",
+    ],
 )
 def test_an_option_that_makes_no_sense(line):
     with pytest.raises(ValueError, match=line.split("=")[0].split()[0]):
         take_apart(line.split())
+
+
+def test_all_ways_of_bytes_have_a_word():
+    assert set(DATAPATHS) == {each.value for each in Datapath}
 
 
 def tesla_trace(*words):

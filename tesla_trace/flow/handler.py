@@ -110,6 +110,8 @@ class FlowHandler:
     """Where data goes, and the possible `source` of an event."""
     plumbed: list[FlowHandler]
     """Where all other calls go."""
+    aside: bool
+    """Whether it has left the data path."""
 
     def __init__(self, ctx: Context, *, plumb: bool = True) -> None:
         """Open one flow below like our own, unless `plumb` is false.
@@ -119,9 +121,11 @@ class FlowHandler:
         """
         self.ctx = ctx
         self.options = ctx.options
+        self.upstream = NOBODY
         self.downstream = []
         self.plumbed = []
         self.closed = False
+        self.aside = False
         self._timers: list[Timer] = []
         if ctx.accepted is not None:
             self.attach(ctx.accepted)
@@ -140,8 +144,9 @@ class FlowHandler:
 
     def attach(self, flow: FlowHandler) -> FlowHandler:
         """Take `flow` as one of the flows below."""
-        flow.upstream = self
-        self.downstream.append(flow)
+        data = flow.below if flow.aside else flow
+        flow.upstream = data.upstream = self
+        self.downstream.append(data)
         self.plumbed.append(flow)
         return flow
 
@@ -160,9 +165,13 @@ class FlowHandler:
     def step_aside(self) -> None:
         """Leave the data path, for good.
 
-        To be called from an event, with nothing held either way; no method may write afterwards.
+        To be called from an event, with nothing held either way, or at birth, by a service that
+        has no use for any byte; no method may write afterwards.
         """
-        if not self.closed:
+        if self.closed:
+            return
+        self.aside = True
+        if self.upstream is not NOBODY:  # else `attach` sees to it
             self.upstream.join(self, self.below)
 
     def join(self, aside: FlowHandler, flow: FlowHandler) -> None:

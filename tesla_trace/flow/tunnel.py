@@ -22,6 +22,9 @@ class Tunnel(Transform):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self._target: Address | None = None
+        if ctx.accepted is not None:  # it came without a middleman
+            self.state = State.OPEN
+            self.step_aside()
 
     # ---- what a subclass says ----
 
@@ -71,7 +74,7 @@ class Tunnel(Transform):
         return self._target
 
     def negotiate(self) -> Parser:
-        """Ask for the target; an accepted flow came without a middleman."""
+        """Ask for the target, unless it is reached directly."""
         if self._target is not None:
             yield from self.ask_for(self._target)
 

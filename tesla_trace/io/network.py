@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tesla_trace.flow import Address, Context, Flow
 from tesla_trace.io.bottom import Bottom
 from tesla_trace.io.datagram_bottom import DatagramBottom
+from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.endpoint import Endpoint
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import Loop
@@ -23,8 +24,9 @@ def _unheard(flow: Flow) -> None: ...
 class Network:
     """Makes the bottoms of graphs, and knows which still have something to send."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, datapath: Datapath = Datapath.AUTO) -> None:
         self.loop = loop
+        self.datapath = datapath
         self.resolver = Resolver(loop)
         self.open: set[Endpoint] = set()
         self.flow: Callable[[], Flow] = Flow

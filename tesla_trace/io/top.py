@@ -67,6 +67,11 @@ class Top(FlowHandler):
         self._shut_in = self._shut_out = False
         self._end: OSError | bool = False
 
+    @property
+    def direct(self) -> FlowHandler | None:
+        """The network's end, once no handler is between it and us."""
+        return self.below if self.graph.bottoms == self.downstream else None
+
     def open(self) -> None:
         """Begin to read what the program writes: it is connected now."""
         self._open = True

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Flow, Stack, printable, trace
+from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.network import Network
 from tesla_trace.kernel import proc
@@ -45,10 +46,18 @@ class Session:
         write: writes one line to the log, as ours.
         raw: writes one line to the log, as it is.
         strict: refuse what would otherwise be let through and counted.
+        datapath: the ways that bytes may take.
     """
 
     def __init__(
-        self, loop: Loop, stack: Stack, write: Write, raw: Write, *, strict: bool = False
+        self,
+        loop: Loop,
+        stack: Stack,
+        write: Write,
+        raw: Write,
+        *,
+        strict: bool = False,
+        datapath: Datapath = Datapath.AUTO,
     ) -> None:
         self.loop = loop
         self.stack = stack
@@ -57,7 +66,7 @@ class Session:
         self.held = Held(loop)
         self.copies = Copies(loop)
         self.ends = Ends(loop, self.say_once)
-        self.network = Network(loop)
+        self.network = Network(loop, datapath)
         self.network.flow = self.flow
         self.network.over = self._over_now
         self._sockets: dict[bytes, ProgramSocket] = {}

@@ -199,6 +199,31 @@ def test_a_stop_outlives_the_tunnel_that_passed_it_on():
     assert client.got == b"hello" and down(client, "downstream") == [Wire]
 
 
+class Control(FlowHandler):
+    """In the control path only, from birth."""
+
+    name = "control"
+
+    def __init__(self, ctx):
+        super().__init__(ctx)
+        self.step_aside()
+
+
+def test_a_handler_may_step_aside_at_birth():
+    network = Network(control=Control)
+    words = ["+control", "+dummy", "+control", "+control"]
+    client, server = network.pair(words)
+    for flow in client, server:
+        assert down(flow, "downstream") == [Dummy, Wire]
+        assert down(flow, "plumbed") == [Control, Dummy, Control, Control, Wire]
+        assert flow.below.upstream is flow and flow.below.below.upstream is flow.below
+    network.run()
+    client.write(b"question")
+    server.write(b"answer")
+    network.run()
+    assert client.log == ["connected"] and (client.got, server.got) == (b"answer", b"question")
+
+
 def test_a_closed_handler_steps_nowhere():
     client, _ = Network().pair(["+dummy"])
     dummy = client.below

@@ -378,5 +378,6 @@ def test_an_unreachable_proxy_is_an_unreachable_peer(play):
 
 
 def test_an_accepted_flow_has_no_use_for_it(play):
-    socks = play(Socks, accepted=True) >> wait(0) << app.join()
+    socks = play(Socks, accepted=True)
+    assert socks.handler.aside
     socks >> app.getpeername() << net.getpeername()
