@@ -90,12 +90,15 @@ class Supervisor:
         adopted = adopt.adopt_before_start(self._session, ours)
         ends = {fd: each.pair.app.fileno() for fd, each in adopted.items() if each.pair.app}
         bpf = filters.build(rules)
-        self._pid, listener = spawn(argv, bpf, signals, front.group, files, ends)
+        no_connects = self._session.handing.guard()
+        self._pid, listener = spawn(argv, bpf, signals, front.group, files, ends, no_connects)
         for socket_of_theirs in adopted.values():
             socket_of_theirs.pair.given()
         self._say(STARTED, self._pid)
         self._trap: Trap = NotifyTrap(listener, filters.numbers(rules))
         let_go((0, 1, 2), front.inherited)
+        if no_connects is not None:
+            os.close(no_connects)
         adopt.count_connections(self._session, self._pid)
         self._loop.watch_trap(listener, self._trapped)
         self._loop.on_readable(signals.fileno(), self._signalled)

@@ -7,7 +7,8 @@ import os
 import socket
 import struct
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, numeric
@@ -39,6 +40,7 @@ class Bottom(Endpoint):
         self._ready()
         self._others: list[Address] = []
         self._connecting = self._listening = self._ended = self._marked = False
+        self._given = False
         self._may = True
         self._room = Switch(lambda may: self.upstream.may_write(self, may))
         self._queue: deque[bytes] = deque()
@@ -50,6 +52,30 @@ class Bottom(Endpoint):
         """Begin to read: the connection is there already."""
         self._watch.want(READ, self._may)
         self._watch.expect_exceptions()
+
+    # ---- giving the socket away ----
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits to be sent, and neither direction is over."""
+        over = self._shut or self._lost or self._ended or self._error is not None
+        return not (self._queue or self._marked or self._connecting or over)
+
+    def give_away(self) -> None:
+        """Leave the socket to the program, which has it by now, once what was written is sent."""
+        self._given = True
+        self._watch.want(READ, False)
+        if not self._queue:
+            self._part()
+
+    @contextmanager
+    def lent(self, real: socket.socket) -> Iterator[None]:
+        """Have the socket again, for calls of the program that handlers are to see."""
+        self.real = real
+        try:
+            yield
+        finally:
+            real.close()
 
     # ---- control ----
 
@@ -86,13 +112,15 @@ class Bottom(Endpoint):
         """Close, after all that was written."""
         if self._give_up():
             self._watch.want(READ, False)
-            if not self._queue:
+            if not self._queue or self._given:
                 self._let_go()
 
     def abort(self) -> None:
         """Reset the connection."""
         self._give_up()
-        if self in self._network.open:
+        if self._given:
+            self._let_go()
+        elif self in self._network.open:
             self.real.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._let_go()
 
@@ -177,6 +205,8 @@ class Bottom(Endpoint):
                     self.real.shutdown(socket.SHUT_WR)
             if self.closed:
                 return self._let_go()
+            if self._given:
+                return self._part()
         if self._queued <= self.full // 2 or self._lost:
             self._room.say(True)
 
@@ -270,6 +300,11 @@ class Bottom(Endpoint):
         prepare(self.real)
         self._watch = self.graph.loop.watch(self.real.fileno())
         self.graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
+
+    def _part(self) -> None:
+        self._watch.close()
+        self.real.close()
+        self._network.release(self)
 
     def _let_go(self) -> None:
         self._queue.clear()

@@ -77,12 +77,17 @@ class Network:
 
     def forget(self, bottom: Endpoint) -> None:
         """A socket has been closed."""
-        self.open.discard(bottom)
         graph = bottom.graph
         if not graph.bottoms and (graph.top is None or graph.top.closed):
             self.over(graph.flow)
-        if not self.open and self._drained is not None:
-            self._drained()
+        self.release(bottom)
+
+    def release(self, bottom: Endpoint) -> None:
+        """Its socket is no longer ours to send by."""
+        if bottom in self.open:
+            self.open.remove(bottom)
+            if not self.open and self._drained is not None:
+                self._drained()
 
     def drain(self, done: Callable[[], None]) -> None:
         """Call `done` once nothing is left to send, or what is left does not move any more."""

@@ -21,9 +21,13 @@ Facts about such a pair, and what they mean for us:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
+import select
 import socket
+import sys
+from termios import FIONREAD, TIOCOUTQ
 from typing import ClassVar
 
 from tesla_trace.io import urgent
@@ -143,6 +147,26 @@ class Pair:
             while self.filled:
                 self.filled -= len(self.master.recv(self.filled)) or self.filled
 
+    def idle(self) -> bool:
+        """Whether no byte is on its way between the ends, not even filler."""
+        if not self.joined:
+            return True
+        return not (self.filled or _queued(self.master, FIONREAD) or _queued(self.master, TIOCOUTQ))
+
+    def gone(self) -> bool:
+        """Whether nobody has the program's end any more."""
+        poll = select.poll()
+        poll.register(self.master, 0)
+        return any(state & select.POLLHUP for _, state in poll.poll(0))
+
+    def left_over(self) -> bytes:
+        """What the program wrote before it was gone."""
+        data = bytearray()
+        with contextlib.suppress(OSError):
+            while piece := self.master.recv(len(FILLER)):
+                data += piece
+        return bytes(data)
+
     def left_unread(self) -> bool:
         """Whether the program, having closed, had not read all that we sent."""
         try:
@@ -194,3 +218,8 @@ class Pair:
             self.watch.close()
             if self.joined:
                 self.master.close()
+
+
+def _queued(end: socket.socket, request: int) -> int:
+    """Bytes that wait to be read here (FIONREAD), or what those that we sent take up (TIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(end, request, bytes(4)), sys.byteorder)

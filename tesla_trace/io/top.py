@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections import deque
 from contextlib import suppress
 from typing import Protocol
@@ -71,6 +70,17 @@ class Top(FlowHandler):
     def direct(self) -> FlowHandler | None:
         """The network's end, once no handler is between it and us."""
         return self.below if self.graph.bottoms == self.downstream else None
+
+    @property
+    def opened(self) -> bool:
+        """Whether it reads what the program writes."""
+        return self._open
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits for the program here, and neither direction is over."""
+        over = self._deaf or self._done or self._shut_in or self._shut_out
+        return not (self._queue or self._marked or over or self._end is not False)
 
     def open(self) -> None:
         """Begin to read what the program writes: it is connected now."""
@@ -153,7 +163,7 @@ class Top(FlowHandler):
             if not self.below.write(data):
                 self._refuse()
             self._pass_urgent()
-        elif self._gone():
+        elif self._pair.gone():
             self._leave(unread=False)
         else:
             self._done = True
@@ -211,11 +221,6 @@ class Top(FlowHandler):
         self.ctx.flow.into += sent
         self._owner.delivered()
         return sent
-
-    def _gone(self) -> bool:
-        poll = select.poll()
-        poll.register(self._pair.master, 0)
-        return any(state & select.POLLHUP for _, state in poll.poll(0))
 
     def _refuse(self) -> None:
         """Nothing can be written any more: what the program writes fails with EPIPE."""

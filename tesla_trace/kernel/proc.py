@@ -90,6 +90,11 @@ def descendants(process: int) -> list[int]:
     return found
 
 
+def socket_name(fd: int) -> bytes:
+    """What our descriptor, a socket, is called in /proc/PID/fd: its identity for everybody."""
+    return b"socket:[%d]" % os.fstat(fd).st_ino
+
+
 def files(thread: int) -> Iterator[tuple[int, str]]:
     """The descriptors of a thread, and what each is; none if it is gone."""
     with contextlib.suppress(OSError):

@@ -70,7 +70,8 @@ def replace(stop: Stop, fd: int, file: bytes, old: int, new: int) -> None:
     for _ in range(ROUNDS):
         others = [number for number, name in files if name == file.decode() and number != fd]
         for each in others:
-            stop.inject(new, cloexec=stop.closes_on_exec(each), at=each)
+            with contextlib.suppress(OSError):  # beyond a limit that was lowered since: it stays
+                stop.inject(new, cloexec=stop.closes_on_exec(each), at=each)
         if not others or len(proc.threads(stop.process())) == 1:
             break
         files = list(proc.files(stop.thread))

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
+from tesla_trace.kernel import landlock
 from tesla_trace.kernel.libc import (
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
@@ -105,6 +106,7 @@ def spawn(
     group: int,
     files: tuple[int, int],
     places: Mapping[int, int] = MappingProxyType({}),
+    rules: int | None = None,
 ) -> Program:
     """Start `argv` under the filter, in the process group `group`.
 
@@ -112,6 +114,7 @@ def spawn(
         signals: to be put back as they were.
         files: the program's RLIMIT_NOFILE, soft and hard.
         places: descriptors of the program that are to be copies of these of ours.
+        rules: of Landlock, for the program to be under.
 
     Raises:
         FilterError, ExecError: nothing has been started.
@@ -124,6 +127,8 @@ def spawn(
         try:
             for place, ours in places.items():
                 os.dup2(ours, place)
+            if rules is not None:
+                landlock.restrict(rules)
             _become(argv, paths, bpf, signals, group, files, say, heard)
         except OSError as error:
             os.write(say, _Said.pack(b"f", 0, error.errno))

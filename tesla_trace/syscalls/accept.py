@@ -219,9 +219,12 @@ def give(session: Session, socket: Socket, peer: Address, stop: Stop) -> int:
         room = room_for_sockaddr(stop, length)
         write_sockaddr(stop, address, length, room, sockaddr.pack(peer, socket.domain))
     app.setblocking(not flags & sockets.SOCK_NONBLOCK)
-    fd = stop.inject(app.fileno(), cloexec=bool(flags & sockets.SOCK_CLOEXEC))
-    socket.pair.given()
-    socket.seen = stop, fd
+    cloexec = bool(flags & sockets.SOCK_CLOEXEC)
     if socket.top is not None:
         session.identify(socket.top.ctx.flow, stop)
+    if (fd := session.handing.hand_over(socket, stop, cloexec=cloexec)) is None:
+        fd = stop.inject(app.fileno(), cloexec=cloexec)
+        socket.pair.given()
+        socket.seen = stop, fd
+        socket.begin()
     return fd

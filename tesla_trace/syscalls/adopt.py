@@ -33,7 +33,7 @@ from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.beside import beside
 from tesla_trace.syscalls.carried import CARRIED, HALVED
-from tesla_trace.syscalls.options import STORED
+from tesla_trace.syscalls.options import stored
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
 from tesla_trace.syscalls.ways import WAYS, Way
@@ -105,7 +105,7 @@ def adopt(session: Session, stop: Stop, fd: int, found: sockets.socket) -> Socke
     if state != CLOSE:
         session.say_once(f"a connection that the program did not make: {LEFT_ALONE}")
         raise error(errno.EISCONN)
-    file = name_of(found)
+    file = proc.socket_name(found.fileno())
     guise = session.acting.of(stop)
     assert isinstance(guise, Guise)  # see is_elsewhere
     socket = _stand_in(session, found, guise)
@@ -132,7 +132,7 @@ def adopt_before_start(session: Session, fds: Iterable[int]) -> dict[int, Socket
     for fd in fds if session.closed else ():
         with suppress(OSError), sockets.socket(fileno=os.dup(fd)) as found:
             if _is_tcp(found) and tcp_state(found) == CLOSE:
-                file = name_of(found)
+                file = proc.socket_name(found.fileno())
                 if file not in by_file:
                     by_file[file] = _stand_in(session, found, OURS)
                 made[fd] = by_file[file]
@@ -187,21 +187,6 @@ def backlog_of(listener: sockets.socket) -> int:
     """What listen(2) was told: tcpi_sacked of one that listens."""
     info = listener.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, 32)
     return int.from_bytes(info[28:32], sys.byteorder)
-
-
-def name_of(found: sockets.socket) -> bytes:
-    """What it is called in /proc/PID/fd."""
-    return b"socket:[%d]" % os.fstat(found.fileno()).st_ino
-
-
-def stored(found: sockets.socket) -> dict[tuple[int, int], bytes]:
-    """The options that are ours to keep, as they were set."""
-    values = {}
-    for (level, option), default in STORED.items():
-        value = found.getsockopt(level, option, len(default))
-        if value != default:
-            values[level, option] = value
-    return values
 
 
 def _take_after(socket: Socket, found: sockets.socket) -> None:

@@ -43,6 +43,7 @@ class Alone(Pair):
         self._closes = closes
         self._meeting = meeting
         self._door = -1
+        self._is_left = False
         try:
             self._watched = closes.expect(app.fileno(), self._left)
         except OSError:
@@ -50,7 +51,15 @@ class Alone(Pair):
             raise
 
     def _left(self) -> None:
+        self._is_left = True
         self.watch.hung_up()
+
+    def gone(self) -> bool:
+        """Whether nobody has the program's end any more."""
+        if self.joined:
+            return super().gone()
+        self._closes.look()
+        return self._is_left
 
     def join(self, app: sockets.socket) -> None:
         """Be a pair from now on; `app` is a copy of the program's end.
@@ -122,6 +131,15 @@ class Ends:
         except OSError as wrong:
             self._say(f"sockets look connected before connect(2): {wrong.strerror or wrong}")
             return Pair(self._loop)
+
+    @property
+    def closes(self) -> Closes:
+        """Sees the last close of any socket.
+
+        Raises:
+            OSError: there is no seeing it.
+        """
+        return self._needed()[0]
 
     def _needed(self) -> tuple[Closes, Meeting]:
         if self._means is None:

@@ -15,7 +15,7 @@ from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.socket import Socket, State
+from tesla_trace.syscalls.socket import ConnectCall, Socket, State
 from tesla_trace.syscalls.words import error, read_sockaddr, signed
 
 Call = Callable[[], None]
@@ -130,12 +130,14 @@ def _hold(
         else:
             stop.reply(0)
 
+    call = ConnectCall(stop, fd, answer, more=then is not None)
+
     def drop(_: Stop) -> None:
-        if answer in socket.waiters:
-            socket.waiters.remove(answer)
+        if call in socket.waiters:
+            socket.waiters.remove(call)
         if not socket.waiters and socket.state is State.CONNECTING:
             with suppress(OSError, Gone):  # from now on it is a connect that nobody waits for
                 socket.look_unready(stop, fd)
 
-    socket.waiters.append(answer)
+    socket.waiters.append(call)
     session.held.hold(Waiting(stop, limit.seconds, limit.late, drop))

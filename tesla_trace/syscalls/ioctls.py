@@ -12,9 +12,11 @@ done with our rights.
 from __future__ import annotations
 
 import struct
+from contextlib import AbstractContextManager
+from typing import Protocol
 
+from tesla_trace.flow import FlowHandler
 from tesla_trace.kernel.trap import Stop
-from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.words import signed
 
@@ -42,7 +44,14 @@ REQUESTS: dict[int, tuple[str, Size]] = {
 WORD = struct.calcsize("P")
 
 
-def ioctl(_: Session, stop: Stop, socket: ProgramSocket) -> None:
+class Asked(Protocol):
+    """A socket of the program."""
+
+    def asked(self) -> AbstractContextManager[FlowHandler]:
+        """Whom to ask."""
+
+
+def ioctl(_: Session, stop: Stop, socket: Asked) -> None:
     """Ask the kernel's socket, through the handlers."""
     request = signed(stop.args[1])
     size, words = REQUESTS[request][1]

@@ -34,6 +34,7 @@ from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.create import FLAGS
 from tesla_trace.syscalls.door import Door
 from tesla_trace.syscalls.held import Waiting, time_limit
+from tesla_trace.syscalls.options import stored
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
 from tesla_trace.syscalls.words import error, signed
@@ -51,7 +52,7 @@ def accept(session: Session, stop: Stop) -> None:
     try:
         if adopt.tcp_state(found) != adopt.LISTEN:
             raise error(errno.EINVAL)
-        lent = session.lent.get(file := adopt.name_of(found))
+        lent = session.lent.get(file := proc.socket_name(found.fileno()))
         if lent is None:
             lent = session.lend(file, Lent(session, stop, found))
     except BaseException:
@@ -210,7 +211,7 @@ class Lent:
             return None
         except Exception as wrong:
             raise self._graph.crash(wrong) from wrong
-        self.stored = adopt.stored(self._listener)
+        self.stored = stored(self._listener)
         try:
             socket = Socket.accepted(self, flow)
         except OSError as wrong:

@@ -119,10 +119,7 @@ def getsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     whose = OPTIONS.get((level, option), OTHER).whose
     if whose is Whose.PAIR or (level, option) == (SOCKET, 4) and socket.pair_has_error:
         return stop.proceed()
-    size = read_int(stop, stop.args[4])
-    if size < 0:
-        raise error(errno.EINVAL)
-    size = min(size, LONGEST)
+    size = room(stop)
     if whose is Whose.REFUSED or (level, option) in NETFILTER:
         raise error(errno.ENOPROTOOPT)
     if whose is Whose.OURS:
@@ -132,10 +129,47 @@ def getsockopt(_: Session, stop: Stop, socket: ProgramSocket) -> None:
     else:
         with socket.asked() as asked:
             value = asked.getsockopt(level, option, size)
+    give(stop, value)
+
+
+def room(stop: Stop) -> int:
+    """The bytes that the caller of getsockopt(2) has room for.
+
+    Raises:
+        OSError: EINVAL, EFAULT: it does not say so.
+    """
+    size = read_int(stop, stop.args[4])
+    if size < 0:
+        raise error(errno.EINVAL)
+    return min(size, LONGEST)
+
+
+def give(stop: Stop, value: bytes) -> None:
+    """Answer getsockopt(2)."""
     if value:
         stop.write(stop.args[3], value)
     stop.write(stop.args[4], pack_int(len(value)))
     stop.reply(0)
+
+
+def given(stop: Stop) -> bytes:
+    """The value that the caller of setsockopt(2) has for its option.
+
+    Raises:
+        OSError: EINVAL, EFAULT: there is none.
+    """
+    level, option, size = (signed(stop.args[each]) for each in (1, 2, 4))
+    if size < 0:
+        raise error(errno.EINVAL)
+    value = stop.read(stop.args[3], min(size, LONGEST)) if size else b""
+    if stop.word == 4 and (level, option) in GROUPS:
+        value = value[:4] + bytes(4) + value[4:]
+    return value
+
+
+def must_not(session: Session, level: int, option: int) -> bool:
+    """Whether to set it sends a packet, past all handlers, where nothing may."""
+    return (level, option) in JOINING and session.stack.exclusive
 
 
 def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
@@ -149,11 +183,9 @@ def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
         raise error(errno.EINVAL)
     if whose is Whose.REFUSED or (level, option) in NETFILTER:
         raise error(errno.ENOPROTOOPT)
-    if (level, option) in JOINING and session.stack.exclusive:
-        raise error(errno.ENODEV)  # to join sends a packet, past all handlers
-    value = stop.read(stop.args[3], min(size, LONGEST)) if size else b""
-    if stop.word == 4 and (level, option) in GROUPS:
-        value = value[:4] + bytes(4) + value[4:]
+    if must_not(session, level, option):
+        raise error(errno.ENODEV)
+    value = given(stop)
     if (level, option) in STORED:
         least = len(STORED[level, option])
         if len(value) < least:
@@ -173,6 +205,16 @@ def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
         socket.seen = stop, signed(stop.args[0])
         socket.resize({BUFFERS[level, option]: size})
     stop.reply(0)
+
+
+def stored(found: sockets.socket) -> dict[tuple[int, int], bytes]:
+    """The options that are ours to keep, as they were set."""
+    values = {}
+    for (level, option), default in STORED.items():
+        value = found.getsockopt(level, option, len(default))
+        if value != default:
+            values[level, option] = value
+    return values
 
 
 def _ours(socket: ProgramSocket, level: int, option: int) -> bytes:

@@ -17,12 +17,14 @@ from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.acting import Acting, Guise
 from tesla_trace.syscalls.alone import Ends
 from tesla_trace.syscalls.copies import Copies
+from tesla_trace.syscalls.handing import HandingBack
 from tesla_trace.syscalls.held import Held
 from tesla_trace.syscalls.strangers import Strangers
 from tesla_trace.syscalls.uncovered import Uncovered
 from tesla_trace.syscalls.ways import Outcome, Way
 
 if TYPE_CHECKING:
+    from tesla_trace.syscalls.handed import Handed
     from tesla_trace.syscalls.lent import Lent
     from tesla_trace.syscalls.program_socket import ProgramSocket
     from tesla_trace.syscalls.socket import Socket
@@ -74,6 +76,8 @@ class Session:
         self._replaced: dict[bytes, Socket] = {}
         self.lent: OrderedDict[bytes, Lent] = OrderedDict()
         """The listeners of others that the program accepts on."""
+        self._handed: dict[bytes, Handed] = {}
+        self.handing = HandingBack(self)
         self._flows = 0
         self._said: set[str] = set()
         self.closed = strict or stack.exclusive
@@ -86,7 +90,7 @@ class Session:
 
     # ---- sockets, by what /proc/PID/fd calls them ----
 
-    def socket(self, stop: Stop, fd: int) -> ProgramSocket | None:
+    def socket(self, stop: Stop, fd: int) -> ProgramSocket | Handed | None:
         """The socket that a descriptor of the calling thread is, if it is one of ours."""
         try:
             file = stop.file(fd)
@@ -97,7 +101,7 @@ class Session:
             raise
         if file is None:
             return None
-        socket = self._sockets.get(file) or self._over.get(file)
+        socket = self._sockets.get(file) or self._handed.get(file) or self._over.get(file)
         if socket is None and (stream := self._replaced.get(file)) is not None:
             stream.rejoin(stop, fd, file)
             return stream
@@ -115,6 +119,20 @@ class Session:
         self._over.pop(file, None)
         self._replaced[file] = socket
         socket.instead_of.append(file)
+
+    def hand(self, handed: Handed, real: int) -> None:
+        """The program is about to have the kernel's socket, of which `real` is a copy.
+
+        Raises:
+            OSError: it could not be seen when the program closes it.
+        """
+        handed.seen_by = self.ends.closes.expect(real, handed.left)
+        self._handed[handed.file] = handed
+
+    def forget_handed(self, handed: Handed) -> None:
+        """The program has closed it, or has not got it after all."""
+        if self._handed.pop(handed.file, None) is not None:
+            self.ends.closes.forget(handed.seen_by)
 
     def remember(self, socket: ProgramSocket) -> None:
         """Its flow is over: nothing will tell when the program closes it."""

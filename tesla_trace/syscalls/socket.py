@@ -16,6 +16,7 @@ import os
 import socket as sockets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tesla_trace.address import Address, shown
@@ -28,6 +29,7 @@ from tesla_trace.kernel.replace import replace
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.beside import beside
+from tesla_trace.syscalls.options import stored
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 
@@ -49,6 +51,18 @@ class State(enum.Enum):
     LISTENING = enum.auto()
     OVER = enum.auto()
     """The flow is over, and the program has not closed the socket yet."""
+
+
+@dataclass(eq=False)
+class ConnectCall:
+    """A call that waits for a connect."""
+
+    stop: Stop
+    fd: int
+    answer: Callable[[int], None]
+    """Called with 0, or the errno."""
+    more: bool
+    """Whether something is to be done once it is connected, but to answer."""
 
 
 class Listener(Protocol):
@@ -97,8 +111,10 @@ class Socket(ProgramSocket):
         """A copy of the kernel's socket in whose place it came, if both are bound to one port."""
         self.names: dict[str, bytes] = {}
         """Packed addresses that do not change any more."""
-        self.waiters: list[Callable[[int], None]] = []
-        """Who waits for connect: called with 0 or the errno."""
+        self.waiters: list[ConnectCall] = []
+        """The calls that wait for connect."""
+        self.tries = 0
+        """How often the flow may still be tried to be handed back."""
         self.backlog: Backlog | None = None
         self.receivers: list[Callable[[], bool]] = []
         """Calls that wait for data and cannot be left to the pair: tried as it comes, True once
@@ -137,6 +153,14 @@ class Socket(ProgramSocket):
                 raise
             self._bottom = made
         return self._bottom
+
+    @property
+    def direct(self) -> Bottom | None:
+        """The network's end, if no handler is left between it and the program."""
+        bottom = self._bottom
+        if self.top is None or self.top.direct is not bottom:
+            return None
+        return bottom
 
     @property
     def control(self) -> FlowHandler:
@@ -230,8 +254,22 @@ class Socket(ProgramSocket):
             return self.stop_listening()
         if self.state is not State.CONNECTING:
             return
+        if error is None:
+            self.tries = self.session.handing.tries()
+        if error is None and self.tries and len(self.waiters) == 1:
+            # After this, handlers may step aside, or hand up what came with the answer.
+            graph = self.bottom.graph
+            graph.at(graph.now(), lambda: self._settle(None))
+        else:
+            self._settle(error)
+
+    def _settle(self, error: OSError | None) -> None:
+        if self.state is not State.CONNECTING:
+            return
         waiters = list(self.waiters)
         if error is None:
+            if self._handed_back():
+                return self._answer(0)
             error = self._joined()
         number = error.errno or errno.EIO if error is not None else 0
         if error is None:
@@ -250,6 +288,17 @@ class Socket(ProgramSocket):
             if not waiters:
                 self.state, self.error = State.FAILED, number
         self._answer(number)
+
+    def _handed_back(self) -> bool:
+        """Whether the program has the kernel's socket: the one call that waited gives it to it."""
+        if len(self.waiters) != 1 or self.waiters[0].more or self.direct is None:
+            return False
+        call = self.waiters[0]
+        self.told = True
+        try:
+            return self.session.handing.hand_back(self, call.stop, call.fd) is not None
+        except Gone:
+            return False
 
     def _joined(self) -> OSError | None:
         """Be a pair, now that there is a connection; why it cannot."""
@@ -280,8 +329,8 @@ class Socket(ProgramSocket):
     def _answer(self, number: int) -> None:
         """Answer every call that waits for the connect."""
         waiters, self.waiters = self.waiters, []
-        for answer in waiters:
-            answer(number)
+        for call in waiters:
+            call.answer(number)
 
     def _log_failure(self, error: OSError) -> None:
         flow = self.bottom.ctx.flow
@@ -329,23 +378,37 @@ class Socket(ProgramSocket):
     def repair(self, stop: Stop, fd: int) -> None:
         """Give the program a fresh pair in place of one that is used up."""
         with self.borrowed(stop, fd) as used:
-            pair = self.session.ends.new()
-            pair.take_after(used)
-            assert pair.app is not None
-            try:
-                replace(stop, fd, self.pair.file, used.fileno(), pair.app.fileno())
-            except BaseException:
-                pair.close()
-                raise
-            finally:
-                pair.given()
+            self.take_place(stop, fd, self.pair.file, used)
+
+    def take_place(self, stop: Stop, fd: int, file: bytes, used: sockets.socket) -> None:
+        """Give the program a fresh pair in place of `file`, of which `used` is a copy."""
+        pair = self.session.ends.new()
+        pair.take_after(used)
+        assert pair.app is not None
+        try:
+            replace(stop, fd, file, used.fileno(), pair.app.fileno())
+        except BaseException:
+            pair.close()
+            raise
+        finally:
+            pair.given()
         used_up, self.pair = self.pair, pair
         pair.watch.hung_up = self.left
-        self.session.replaced(used_up.file, self)
+        self.session.replaced(file, self)
         self.session.add(self)
         self.names.clear()
         self.told, self.error = False, 0
         used_up.close()  # last, for it may tell of closes
+
+    def take_back(self, stop: Stop, fd: int, file: bytes, found: sockets.socket) -> None:
+        """Take the place of the kernel's socket that was handed back, and is dissolved by now.
+
+        Args:
+            file: what that is called in /proc/PID/fd; `found` is a copy.
+        """
+        self.top, self.before, self._bottom = None, self._bottom, None
+        self.state, self.stored = State.FRESH, stored(found)
+        self.take_place(stop, fd, file, found)
 
     def rejoin(self, stop: Stop, fd: int, file: bytes) -> None:
         """Give a process the pair, which still has the kernel's socket that it came instead of."""
@@ -409,8 +472,18 @@ class Socket(ProgramSocket):
         )
         socket.state, socket.told = State.CONNECTED, True
         socket.resize(listener.sizes)
-        socket.top.open()
+        socket.tries = listener.session.handing.tries()
+        if socket.tries and socket.direct is not None:
+            socket.top.may_avail(False)  # the program may get all of it from the kernel itself
+        else:
+            socket.top.open()
         return socket
+
+    def begin(self) -> None:
+        """The program has its end of an accepted flow, which it may have to wait for no more."""
+        if self.top is not None and not self.top.opened:
+            self.top.may_avail(True)
+            self.top.open()
 
     def stop_listening(self) -> None:
         """Listen no more, but keep the local address; whoever polls is told of a hang-up."""

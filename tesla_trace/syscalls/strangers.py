@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tesla_trace.kernel import proc
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.ways import HARMLESS, INTERNET, WAYS, Way
 from tesla_trace.syscalls.words import error
@@ -52,7 +53,7 @@ class Strangers:
 
     def born(self, fd: int) -> None:
         """A socket that was let through: it has been counted already."""
-        self._remember(_name(fd), None)
+        self._remember(proc.socket_name(fd), None)
 
     def met(self, stop: Stop, fd: int, file: bytes) -> None:
         """A trapped call is about such a file.
@@ -116,7 +117,7 @@ def _network_socket(fd: int) -> bytes | None:
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
             return None
         with sockets.socket(fileno=os.dup(fd)) as copy:
-            return None if copy.family in HARMLESS else _name(fd)
+            return None if copy.family in HARMLESS else proc.socket_name(fd)
     except OSError:
         return None
 
@@ -133,7 +134,3 @@ def _has_peer(fd: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _name(fd: int) -> bytes:
-    return b"socket:[%d]" % os.fstat(fd).st_ino

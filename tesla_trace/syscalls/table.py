@@ -16,6 +16,7 @@ from tesla_trace.syscalls import (
     create,
     datagram_calls,
     foreign,
+    handed_calls,
     ioctls,
     lent,
     messages,
@@ -29,8 +30,9 @@ from tesla_trace.syscalls import (
 )
 from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.flags import MSG_ERRQUEUE, MSG_FASTOPEN, MSG_MORE
+from tesla_trace.syscalls.handed import Handed
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.socket import Socket
+from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.ways import HARMLESS
 from tesla_trace.syscalls.words import signed
 
@@ -165,7 +167,12 @@ def serve(session: Session, stop: Stop) -> None:
             return REACHING[stop.call][0](session, stop)
         socket = session.socket(stop, signed(stop.args[0]))
         if isinstance(socket, Socket) and stop.call in CALLS:
-            CALLS[stop.call][0](session, stop, socket)
+            if socket.tries and socket.state is State.CONNECTED and stop.call != "shutdown":
+                socket = session.handing.hand_back(socket, stop, signed(stop.args[0])) or socket
+            if isinstance(socket, Socket):
+                return CALLS[stop.call][0](session, stop, socket)
+        if isinstance(socket, Handed):
+            handed_calls.serve(session, stop, socket)
         elif isinstance(socket, DatagramSocket):
             socket.seen = stop, signed(stop.args[0])
             DATAGRAM_CALLS[stop.call][0](session, stop, socket)

@@ -1,0 +1,243 @@
+"""Handing back: the program gets the kernel's own socket in place of its end of a pair.
+
+Facts, and what they mean for us:
+
+- Replacing a descriptor does nothing to other references to what it was: in another process, on
+  its way by SCM_RIGHTS, in a call that waits on it in another thread.  Of the last of them our end
+  tells by hanging up; of an end that was never joined inotify does.  So we replace and look, and
+  where somebody still has the old one, all is put back as it was.
+- A call that waits holds the file, and no descriptor leads to it: it could not be put back.  No
+  call waits on an end without a connection but poll(2).  So of a process with several threads we
+  look what the others do, and leave it for another time if one of them might wait on the socket.
+- The real socket has what was set on it.  What the program's end kept is taken over, as is
+  O_NONBLOCK; SIGIO (O_ASYNC, F_SETOWN) cannot be, for it is sent with the rights of who asked.
+- EPOLL_CTL_ADD adds EPOLLERR and EPOLLHUP, which a registration that has fired (EPOLLONESHOT) is
+  without.  Such a socket is left as it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket as sockets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tesla_trace.io.bottom import Bottom
+from tesla_trace.io.datapath import Datapath
+from tesla_trace.io.pair import KEPT
+from tesla_trace.io.top import Top
+from tesla_trace.kernel import landlock, proc
+from tesla_trace.kernel.replace import Registration, registrations, replace
+from tesla_trace.kernel.thread import borrow_from_anyone
+from tesla_trace.kernel.trap import Stop
+from tesla_trace.kernel.waits import may_wait_on
+from tesla_trace.syscalls.handed import Handed
+from tesla_trace.syscalls.words import pack_int
+
+if TYPE_CHECKING:
+    from tesla_trace.syscalls.session import Session
+    from tesla_trace.syscalls.socket import Socket
+
+TRIES = 4
+"""How often it is tried with a flow: what was in the way once, mostly stays."""
+
+_PEEK_OFF = 42
+_F_GETOWN_EX = 16
+_NOBODY = bytes(8)
+
+_EVENTS = 0xFFFFFF
+"""The bits of a registration that are events; the rest say how to tell of them."""
+
+_OURS = {
+    sockets.SO_RCVTIMEO: bytes(16),
+    sockets.SO_SNDTIMEO: bytes(16),
+    sockets.SO_RCVLOWAT: pack_int(1),
+    sockets.SO_OOBINLINE: pack_int(1),
+    sockets.SO_LINGER: bytes(8),
+}
+"""What matters to us of the options that `_dress` sets."""
+
+
+class HandingBack:
+    """Does it, where it can be done."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.why_not = ""
+        """Why it is never to be done here, for the log."""
+
+    def guard(self) -> int | None:
+        """What keeps a program from connecting what it was handed: rules for `landlock.restrict`.
+
+        None where there is no need, or no such thing; then nothing is handed back.
+        """
+        if not self._session.closed or not self.tries():
+            return None
+        try:
+            return landlock.no_connects()
+        except OSError as wrong:
+            self.why_not = f"no Landlock for TCP here ({wrong.strerror}; it takes Linux 6.7)"
+            return None
+
+    def tries(self) -> int:
+        """How often to try with a flow that begins."""
+        return TRIES if self._session.network.datapath is Datapath.AUTO else 0
+
+    def hand_back(self, socket: Socket, stop: Stop, fd: int) -> Handed | None:
+        """Give the calling thread the kernel's socket as `fd`, and wherever else it has this one.
+
+        Returns:
+            None where that cannot be done, or not now: all is as before.
+
+        Raises:
+            Gone: the caller is.
+        """
+        top, bottom = socket.top, socket.direct
+        if top is None or bottom is None:
+            return None
+        if self.why_not:
+            socket.tries = 0
+            self._session.say_once(f"connections are not handed back: {self.why_not}")
+            return None
+        if not _lasts(socket, bottom):
+            socket.tries = 0
+            return None
+        if not (top.quiet and bottom.quiet and socket.pair.idle()) or socket.receivers:
+            return None
+        socket.tries -= 1
+        with suppress(OSError):
+            return self._exchange(socket, top, bottom, stop, fd)
+        return None
+
+    def hand_over(self, socket: Socket, stop: Stop, *, cloexec: bool) -> int | None:
+        """Give the calling thread the kernel's socket of a connection that has come in.
+
+        Returns:
+            The descriptor that it got; None where that cannot be done.
+
+        Raises:
+            OSError, Gone: as `Stop.inject`.
+        """
+        top, bottom, app = socket.top, socket.direct, socket.pair.app
+        if not socket.tries or self.why_not or top is None or bottom is None or app is None:
+            return None
+        if not (_lasts(socket, bottom) and top.quiet and bottom.quiet and socket.pair.idle()):
+            return None
+        socket.seen = stop, -1
+        handed = self._handed(socket, top, bottom)
+        if handed is None:
+            return None
+        if not _dress(socket, bottom.real, app):
+            self._session.forget_handed(handed)
+            return None
+        try:
+            fd = stop.inject(bottom.real.fileno(), cloexec=cloexec)
+        except BaseException:
+            self._session.forget_handed(handed)
+            _undress(bottom.real)
+            raise
+        socket.pair.given()
+        self._part(socket, bottom)
+        return fd
+
+    def _exchange(
+        self, socket: Socket, top: Top, bottom: Bottom, stop: Stop, fd: int
+    ) -> Handed | None:
+        pair, socket.seen = socket.pair, (stop, fd)
+        if pair.joined and may_wait_on(stop, fd):
+            return None
+        handed = self._handed(socket, top, bottom)
+        if handed is None:
+            return None
+        hung_up, pair.watch.hung_up = pair.watch.hung_up, _nothing
+        done = False
+        try:
+            done = self._replaced(socket, bottom, stop, fd, handed)
+        finally:
+            if not done:
+                pair.watch.hung_up = hung_up
+                _undress(bottom.real)
+                self._session.forget_handed(handed)
+        if not done:
+            return None
+        if pair.joined and (rest := pair.left_over()):
+            bottom.write(rest)
+        self._part(socket, bottom)
+        return handed
+
+    def _replaced(
+        self, socket: Socket, bottom: Bottom, stop: Stop, fd: int, handed: Handed
+    ) -> bool:
+        """Replace it, if then nobody has the program's end any more; else all is as it was."""
+        pair = socket.pair
+        with socket.borrowed(stop, fd) as app:
+            fired = map(_has_fired, registrations(stop.thread, pair.file))
+            if any(fired) or not _dress(socket, bottom.real, app):
+                return False
+            replace(stop, fd, pair.file, app.fileno(), bottom.real.fileno())
+        if pair.gone():
+            return True
+        try:
+            app = sockets.socket(fileno=borrow_from_anyone(pair.file))
+        except OSError:
+            return True  # a call of another thread has had it, and ends
+        with app:
+            replace(stop, fd, handed.file, bottom.real.fileno(), app.fileno())
+        socket.tries = 0
+        return False
+
+    def _handed(self, socket: Socket, top: Top, bottom: Bottom) -> Handed | None:
+        handed = Handed(socket, top, bottom, proc.socket_name(bottom.real.fileno()))
+        try:
+            self._session.hand(handed, bottom.real.fileno())
+        except OSError as wrong:
+            self._session.say_once(f"a connection is not handed back: {wrong.strerror or wrong}")
+            return None
+        return handed
+
+    def _part(self, socket: Socket, bottom: Bottom) -> None:
+        self._session.forget(socket)
+        socket.pair.close()
+        bottom.give_away()
+
+
+def _nothing() -> None: ...
+
+
+def _lasts(socket: Socket, bottom: Bottom) -> bool:
+    """Whether the kernel's socket is what the program believes to have."""
+    if bottom.real.family != socket.domain or socket.instead_of or socket.original is not None:
+        return False
+    return bottom.graph.bottoms == [bottom]
+
+
+def _dress(socket: Socket, real: sockets.socket, app: sockets.socket) -> bool:
+    """Set on the kernel's socket what the program's end had; False if that cannot be."""
+    flags = fcntl.fcntl(app, fcntl.F_GETFL)
+    if flags & os.O_ASYNC or fcntl.fcntl(app, _F_GETOWN_EX, _NOBODY)[4:] != _NOBODY[4:]:
+        return False
+    if socket.pair.has_settings:
+        if int.from_bytes(app.getsockopt(sockets.SOL_SOCKET, _PEEK_OFF, 4), "little") != 0xFFFFFFFF:
+            return False
+        for option, size in KEPT.items():
+            value = app.getsockopt(sockets.SOL_SOCKET, option, size)
+            real.setsockopt(sockets.SOL_SOCKET, option, value)
+    else:
+        real.setsockopt(sockets.SOL_SOCKET, sockets.SO_OOBINLINE, 0)
+    if linger := socket.stored.get((sockets.SOL_SOCKET, sockets.SO_LINGER)):
+        real.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
+    os.set_blocking(real.fileno(), not flags & os.O_NONBLOCK)
+    return True
+
+
+def _undress(real: sockets.socket) -> None:
+    """Have it be as ours are again."""
+    real.setblocking(False)
+    for option, value in _OURS.items():
+        real.setsockopt(sockets.SOL_SOCKET, option, value)
+
+
+def _has_fired(each: Registration) -> bool:
+    """Whether it was for one event (EPOLLONESHOT), which has come."""
+    return not each.events & _EVENTS
