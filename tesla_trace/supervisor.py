@@ -102,7 +102,7 @@ class Supervisor:
         adopt.count_connections(self._session, self._pid)
         self._loop.watch_trap(listener, self._trapped)
         self._loop.on_readable(signals.fileno(), self._signalled)
-        self._loop.on_readable(front.channel.fileno(), self._told)
+        self._hearing = self._loop.on_readable(front.channel.fileno(), self._told)
 
     def run(self) -> None:
         """Serve until the last process is gone and every byte has been delivered."""
@@ -207,7 +207,7 @@ class Supervisor:
             word = b""
         if word:
             return self._obey(*WORD.unpack(word))
-        self._loop.selector.unregister(self._front.fileno())
+        self._hearing.close()
         self._front.close()
         self._front = None
         if not self._left:

@@ -40,7 +40,7 @@ def no_descriptor_is_left():
 def loop():
     made = Loop(_raised)
     yield made
-    made.selector.close()
+    made.epoll.close()
     made.exceptions.close()
 
 
