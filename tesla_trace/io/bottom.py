@@ -9,6 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, numeric
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PIECE = 128 * 1024
 """Bytes read at a time."""
+
+NONBLOCK = int(socket.SOCK_NONBLOCK)
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: close resets the connection (socket(7))."""
@@ -51,7 +54,13 @@ class Bottom(Endpoint):
     def start(self) -> None:
         """Begin to read: the connection is there already."""
         self._watch.want(READ, self._may)
-        self._watch.expect_exceptions()
+        self.graph.once_open(self._attend)
+
+    def _attend(self) -> None:
+        """See urgent bytes, and the end of what is not read; the program may send, and wait."""
+        if not (self.closed or self._given):
+            prepare(self.real)
+            self._watch.expect_exceptions()
 
     # ---- giving the socket away ----
 
@@ -268,12 +277,18 @@ class Bottom(Endpoint):
         if number not in (0, errno.EINPROGRESS):
             raise OSError(number, os.strerror(number))
         self._connecting = True
-        self._watch.want(WRITE, True)
+        number = number and self.real.connect_ex(address)
+        if number == errno.EALREADY:
+            self._watch.want(WRITE, True)
+        else:  # over loopback it is over by now
+            self.later(partial(self._connect_over, number))
 
     def _answered(self) -> None:
-        number = self.real.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self._connecting = False
         self._watch.want(WRITE, False)
+        self._connect_over(self.real.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def _connect_over(self, number: int) -> None:
+        self._connecting = False
         if number and self._others:
             self._replace(self.real.family)
             return self._next_address()
@@ -289,15 +304,13 @@ class Bottom(Endpoint):
         self._watch.close()
         self.real.close()
         with self.graph.guise:
-            self.real = socket.socket(domain, self.ctx.type)
+            self.real = socket.socket(domain, self.ctx.type | NONBLOCK)
         self._ready()
         for (level, option), value in self.settings.items():
             if level in (socket.SOL_SOCKET, socket.IPPROTO_TCP) or domain == self.ctx.domain:
                 self.real.setsockopt(level, option, value)
 
     def _ready(self) -> None:
-        self.real.setblocking(False)
-        prepare(self.real)
         self._watch = self.graph.loop.watch(self.real.fileno())
         self.graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
 

@@ -33,7 +33,8 @@ class Endpoint(FlowHandler):
         self._network = network
         self.graph = graph
         self.real = real or socket.socket(ctx.domain, ctx.type)
-        self.real.setblocking(False)
+        if self.real.gettimeout() != 0:
+            self.real.setblocking(False)
         self.settings: dict[tuple[int, int], bytes] = {}
         """The options set so far, the last set last, in case that another socket must take this
         one's place."""

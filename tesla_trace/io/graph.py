@@ -45,6 +45,24 @@ class Graph:
         self.top: TopEnd | None = None
         self.bottoms: list[FlowHandler] = []
         self._crashed = False
+        self._when_open: list[Call] | None = None
+
+    def expect_open(self) -> None:
+        """The program's end is going to be opened: until then only handlers have bytes."""
+        self._when_open = []
+
+    def once_open(self, call: Call) -> None:
+        """Do `call` when the program's end is opened; now if it is, or nobody opens it."""
+        if self._when_open is None:
+            call()
+        else:
+            self._when_open.append(call)
+
+    def opened(self) -> None:
+        """The program's end is open."""
+        waiting, self._when_open = self._when_open, None
+        for call in waiting or ():
+            call()
 
     def now(self) -> float:
         """Seconds since an arbitrary start; never goes back."""

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from tesla_trace.flow import Address, Context, Flow
-from tesla_trace.io.bottom import Bottom
+from tesla_trace.io.bottom import NONBLOCK, Bottom
 from tesla_trace.io.datagram_bottom import DatagramBottom
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.endpoint import Endpoint
@@ -50,7 +50,7 @@ class Network:
             OSError: as socket(2).
         """
         with graph.guise:
-            real = socket.socket(domain, socket.SOCK_STREAM)
+            real = socket.socket(domain, socket.SOCK_STREAM | NONBLOCK)
         return self.bottom(graph, domain, real)
 
     def another(self, graph: Graph, domain: int, type: int) -> Endpoint:

@@ -54,6 +54,7 @@ class Top(FlowHandler):
         super().__init__(ctx)
         self.graph = graph
         graph.top = self
+        graph.expect_open()
         self._pair = pair
         self._owner = owner
         self._watch = pair.watch
@@ -85,6 +86,7 @@ class Top(FlowHandler):
     def open(self) -> None:
         """Begin to read what the program writes: it is connected now."""
         self._open = True
+        self.graph.opened()
         self._watch.want(READ, self._may_write)
         if self._queue:
             self._watch.want(WRITE, True)

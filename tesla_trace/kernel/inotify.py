@@ -19,7 +19,9 @@ CLOSED = 0x8 | 0x10
 _EVENT = struct.Struct("iIII")
 """struct inotify_event: watch, mask, cookie, and bytes of a name that follows."""
 
-ROOM = 64 * 1024
+ROOM = 4096
+_LONGEST = _EVENT.size + 256
+"""With a name as long as can be."""
 
 
 def open_inotify() -> int:
@@ -42,14 +44,16 @@ def unwatch(inotify: int, watch: int) -> None:
 
 
 def closes(inotify: int) -> Iterator[int]:
-    """The watches whose files have been closed by now; none where there was no event.
-
-    Raises:
-        BlockingIOError: nothing has happened since the last time.
-    """
-    events, at = os.read(inotify, ROOM), 0
-    while at < len(events):
-        watch, mask, _, size = _EVENT.unpack_from(events, at)
-        if mask & CLOSED:
-            yield watch
-        at += _EVENT.size + size
+    """The watches whose files have been closed by now; none where there was no event."""
+    full = True
+    while full:
+        try:
+            events, at = os.read(inotify, ROOM), 0
+        except BlockingIOError:
+            return
+        full = len(events) > ROOM - _LONGEST  # else that was all
+        while at < len(events):
+            watch, mask, _, size = _EVENT.unpack_from(events, at)
+            if mask & CLOSED:
+                yield watch
+            at += _EVENT.size + size

@@ -123,6 +123,13 @@ class NotifyStop:
         except OSError:
             return self.thread
 
+    def name(self) -> str:
+        try:
+            return self._threads[self.thread].name()
+        except OSError:
+            self._threads.forget(self.thread)  # the number may have passed to another thread
+        return proc.name(self.thread)
+
     def file(self, fd: int) -> bytes | None:
         if fd < 0:
             return None

@@ -3,7 +3,8 @@
 Facts about looking a descriptor up: a thread's number is not a process's (pidfd_open takes it only
 with PIDFD_THREAD, from Linux 6.9); an open directory /proc/TID/fd stays bound to its thread, and
 says ENOENT for ever when that thread is gone, even if another has got its number since.  Reading a
-link in it takes 4 µs, by the full path 5.
+link in it takes 4 µs, by the full path 5.  An open /proc/TID/comm likewise says ESRCH; reading it
+again from its start says what the name is then.
 
 What it means for us: a `Thread` is kept for each of the threads met last; what it says is not
 remembered, only the way to ask; but its namespaces are, which only its own setns(2) and unshare(2)
@@ -26,7 +27,10 @@ from tesla_trace.kernel.rights import Ids
 PIDFD_THREAD = os.O_EXCL
 
 KEPT = 256
-"""Threads kept; each costs up to two descriptors."""
+"""Threads kept; each costs up to three descriptors."""
+
+NAME_ROOM = 64
+"""TASK_COMM_LEN is 16, and a kernel thread's name may be longer."""
 
 _NAMES = [b"%d" % number for number in range(1024)]
 
@@ -38,14 +42,16 @@ class Thread:
         self.number = number
         self._fds = os.open(f"/proc/{number}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pidfd: int | None = None
+        self._comm: int | None = None
         self.seen: tuple[str, str] | None = None
         """The namespaces that it was in when it was last looked at."""
 
     def close(self) -> None:
         """Let go of what was opened."""
         os.close(self._fds)
-        if self._pidfd is not None:
-            os.close(self._pidfd)
+        for fd in (self._pidfd, self._comm):
+            if fd is not None:
+                os.close(fd)
 
     @property
     def pidfd(self) -> int:
@@ -94,6 +100,16 @@ class Thread:
         except OSError:  # none, or not ours to see
             return False
         return not rights.capabilities(self.number)
+
+    def name(self) -> str:
+        """What the thread is called now.
+
+        Raises:
+            OSError: the thread is gone.
+        """
+        if self._comm is None:
+            self._comm = os.open("../comm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fds)
+        return os.pread(self._comm, NAME_ROOM, 0).decode("utf-8", "replace").rstrip("\n")
 
     def file(self, fd: int) -> bytes:
         """What a descriptor of the thread is: `socket:[INODE]` for a socket.

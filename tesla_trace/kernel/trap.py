@@ -32,6 +32,9 @@ class Stop(Protocol):
     def process(self) -> int:
         """The number of the process that the thread belongs to; the thread's if it is gone."""
 
+    def name(self) -> str:
+        """The thread's name, as `ps -o comm` shows it; empty if it is gone."""
+
     def file(self, fd: int) -> bytes | None:
         """What the thread's descriptor is, `socket:[INODE]` for a socket; None if there is none.
 

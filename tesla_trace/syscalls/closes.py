@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import socket as sockets
 from collections.abc import Callable
-from contextlib import suppress
 
 from tesla_trace.io.loop import Loop, Watch
 from tesla_trace.kernel.inotify import closes, open_inotify, unwatch, watch_closes
@@ -72,11 +71,9 @@ class Closes:
             return
         self._serving = True
         try:
-            with suppress(BlockingIOError):
-                while True:
-                    for number in list(closes(self._fd)):
-                        if (call := self._calls.pop(number, None)) is not None:
-                            call()
+            for number in closes(self._fd):
+                if (call := self._calls.pop(number, None)) is not None:
+                    call()
         finally:
             self._serving = False
 

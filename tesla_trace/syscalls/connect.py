@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket as sockets
 from collections.abc import Callable
@@ -64,19 +63,17 @@ def begin(
         raise error(number or errno.ECONNABORTED)
     if socket.state not in (State.FRESH, State.CONNECTING):
         raise error(errno.EISCONN)
-    with socket.borrowed(stop, fd) as app:
-        late = errno.EALREADY if socket.state is State.CONNECTING else errno.EINPROGRESS
-        blocks = not fcntl.fcntl(app, fcntl.F_GETFL) & os.O_NONBLOCK
-        if socket.state is State.FRESH:
-            address = remote_address(socket.domain, data)
-            if socket.pair.closed:
-                socket.repair(stop, fd)
-            socket.connect(stop, address)
-            if not blocks:
-                _look_unready(socket, stop, fd)
+    late = errno.EALREADY if socket.state is State.CONNECTING else errno.EINPROGRESS
+    blocks, limit = _patience(socket, stop, fd)
+    if socket.state is State.FRESH:
+        address = remote_address(socket.domain, data)
+        if socket.pair.closed:
+            socket.repair(stop, fd)
+        socket.connect(stop, address)
         if not blocks:
-            raise error(late)
-        limit = time_limit(app, sockets.SO_SNDTIMEO)
+            _look_unready(socket, stop, fd)
+    if not blocks:
+        raise error(late)
     _hold(session, stop, socket, fd, Limit(limit, late), then)
     return False
 
@@ -108,6 +105,24 @@ def remote_address(domain: int, data: bytes) -> Address:
     if sockaddr.family(data) != domain:
         raise error(errno.EAFNOSUPPORT)
     return sockaddr.unpack(data)
+
+
+def _patience(socket: Socket, stop: Stop, fd: int) -> tuple[bool, float]:
+    """Whether the program's end blocks, and for how long at the most; 0 for ever.
+
+    Raises:
+        OSError: as `ProgramSocket.borrowed`.
+    """
+    copy = stop.borrow(fd, socket.pair.file)  # not `borrowed`: Python's socket asks for its name
+    try:
+        socket.seen = stop, fd
+        blocks = os.get_blocking(copy)
+        if not blocks or not socket.pair.has_settings:
+            return blocks, 0
+        with sockets.socket(fileno=os.dup(copy)) as app:
+            return True, time_limit(app, sockets.SO_SNDTIMEO)
+    finally:
+        os.close(copy)
 
 
 def _look_unready(socket: Socket, stop: Stop, fd: int) -> None:

@@ -19,7 +19,9 @@ KIND = 0xF
 IPPROTO_MAX = 263
 """linux/in.h; a smaller protocol that is unknown is EPROTONOSUPPORT."""
 
-FLAGS = sockets.SOCK_NONBLOCK | sockets.SOCK_CLOEXEC
+# Plain numbers: the arithmetic of Python's flags takes a microsecond.
+NONBLOCK, CLOEXEC = int(sockets.SOCK_NONBLOCK), int(sockets.SOCK_CLOEXEC)
+FLAGS = NONBLOCK | CLOEXEC
 
 
 def socket(session: Session, stop: Stop) -> None:
@@ -42,7 +44,7 @@ def socket(session: Session, stop: Stop) -> None:
     if guise is None:
         return stop.proceed()
     with guise:
-        real = sockets.socket(domain, kind, protocol)
+        real = sockets.socket(domain, kind | NONBLOCK, protocol)
     if kind == sockets.SOCK_DGRAM:
         _give(stop, DatagramSocket(session, domain, real, guise), flags)
     else:
@@ -53,9 +55,10 @@ def _give(stop: Stop, made: ProgramSocket, flags: int) -> None:
     """Make the socket the caller's."""
     app = made.pair.app
     assert app is not None
-    app.setblocking(not flags & sockets.SOCK_NONBLOCK)
+    if flags & NONBLOCK:
+        app.setblocking(False)
     try:
-        fd = stop.inject(app.fileno(), cloexec=bool(flags & sockets.SOCK_CLOEXEC))
+        fd = stop.inject(app.fileno(), cloexec=bool(flags & CLOEXEC))
     except (OSError, Gone):
         made.left()
         raise

@@ -196,7 +196,7 @@ class Session:
     @staticmethod
     def identify(flow: Flow, stop: Stop) -> None:
         """The flow belongs to the process that makes the call."""
-        flow.pid, flow.program = stop.process(), proc.name(stop.thread)
+        flow.pid, flow.program = stop.process(), stop.name()
 
     def guise(self, stop: Stop) -> Guise | None:
         """With what the caller's sockets are made; None where they are left to the kernel.

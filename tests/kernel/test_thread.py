@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from tesla_trace.kernel import proc
 from tesla_trace.kernel.thread import KEPT, Thread, Threads, borrow_from_anyone
 from tests.kernel.child import child
 
@@ -23,6 +24,7 @@ def test_descriptors_of_another(listener):
         other.says()
         thread = Threads()[other.pid]
         assert thread.process == other.pid
+        assert thread.name() == proc.name(other.pid)
         assert thread.file(listener.fileno()) == name(listener)
         with socket.socket(fileno=thread.borrow(listener.fileno(), name(listener))) as copy:
             assert copy.getsockname() == listener.getsockname()
@@ -42,8 +44,11 @@ def test_one_that_has_gone():
         other.says()
         thread = Thread(other.pid)
         assert thread.file(0)
+        assert thread.name()
     with pytest.raises(OSError):
         thread.file(0)
+    with pytest.raises(OSError):
+        thread.name()
     thread.close()
     with pytest.raises(OSError):
         Thread(other.pid)

@@ -31,6 +31,9 @@ class Caller(FakeStop):
         assert fd == 3
         return os.dup(self.end.fileno())
 
+    def name(self):
+        return "program"
+
     def process(self):
         return self.thread
 
