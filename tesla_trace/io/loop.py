@@ -167,6 +167,7 @@ class Loop:
         self.expecting: dict[int, Watch] = {}
         self._alarms: list[tuple[float, int, Alarm]] = []
         self._soon: deque[Alarm] = deque()
+        self._idle: deque[Call] = deque()
         self._order = itertools.count()
         self._running = False
         self._trap: int | None = None
@@ -195,6 +196,10 @@ class Loop:
         else:
             heapq.heappush(self._alarms, (when, next(self._order), alarm))
         return alarm
+
+    def when_idle(self, call: Call) -> None:
+        """Call `call` once, when nothing else is to be done; one such call in a turn."""
+        self._idle.append(call)
 
     # ---- descriptors ----
 
@@ -281,6 +286,10 @@ class Loop:
     def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """What is ready; we look without sleeping for a moment, if that paid the last time."""
         poll = self.epoll.poll
+        if self._idle and timeout != 0:
+            if events := poll(0):
+                return events
+            self._idle_away()
         begun = time.monotonic()
         if self._spins and timeout != 0:
             while time.monotonic() - begun < SPIN:
@@ -291,8 +300,18 @@ class Loop:
         self._spins = time.monotonic() - begun < SPIN
         return events
 
+    def _idle_away(self) -> None:
+        if self._idle:
+            try:
+                self._idle.popleft()()
+            except Exception as wrong:
+                self.failed(wrong)
+
     def _turn_for_trap(self, timeout: float | None) -> bool:
-        ready = self._poll.poll(None if timeout is None else timeout * 1000)
+        ready = self._poll.poll(0) if self._idle else []
+        if not ready:
+            self._idle_away()
+            ready = self._poll.poll(None if timeout is None else timeout * 1000)
         if ready == self._only_trap:
             self._runs = 0
             return True

@@ -20,6 +20,7 @@ import os
 import select
 import socket as sockets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.pair import Pair
@@ -122,9 +123,27 @@ class Ends:
         self._say = say
         self._places = places
         self._means: tuple[Closes, Meeting] | None = None
+        self._spare: Pair | None = None
 
     def new(self) -> Pair:
         """The end of a socket without a connection; where there is no other way, with one."""
+        spare, self._spare = self._spare, None
+        return spare or self._made()
+
+    def prepare(self) -> None:
+        """Make one for the next who asks."""
+        if self._spare is None:
+            with suppress(OSError):
+                self._spare = self._made()
+
+    def drop(self) -> None:
+        """Nobody will ask for what was prepared."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.close()
+            spare.given()
+
+    def _made(self) -> Pair:
         try:
             closes, meeting = self._needed()
             return Alone(self._loop, closes, meeting)

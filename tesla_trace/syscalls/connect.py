@@ -155,4 +155,5 @@ def _hold(
                 socket.look_unready(stop, fd)
 
     socket.waiters.append(call)
+    session.spare.renew()
     session.held.hold(Waiting(stop, limit.seconds, limit.late, drop))

@@ -7,6 +7,7 @@ import socket as sockets
 
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls import unserved, ways
+from tesla_trace.syscalls.acting import OURS
 from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
@@ -43,12 +44,21 @@ def socket(session: Session, stop: Stop) -> None:
     guise = session.guise(stop)
     if guise is None:
         return stop.proceed()
+    if guise is OURS and kind == sockets.SOCK_STREAM:
+        made = session.spare.take(domain, protocol, _make) or _make(session, domain, protocol)
+        return _give(stop, made, flags)
     with guise:
         real = sockets.socket(domain, kind | NONBLOCK, protocol)
     if kind == sockets.SOCK_DGRAM:
         _give(stop, DatagramSocket(session, domain, real, guise), flags)
     else:
         _give(stop, Socket(session, domain, real, guise=guise), flags)
+
+
+def _make(session: Session, domain: int, protocol: int) -> Socket:
+    """A stream socket of our own rights and namespace."""
+    real = sockets.socket(domain, sockets.SOCK_STREAM | NONBLOCK, protocol)
+    return Socket(session, domain, real)
 
 
 def _give(stop: Stop, made: ProgramSocket, flags: int) -> None:

@@ -19,6 +19,7 @@ from tesla_trace.syscalls.alone import Ends
 from tesla_trace.syscalls.copies import Copies
 from tesla_trace.syscalls.handing import HandingBack
 from tesla_trace.syscalls.held import Held
+from tesla_trace.syscalls.spare import Spare
 from tesla_trace.syscalls.strangers import Strangers
 from tesla_trace.syscalls.uncovered import Uncovered
 from tesla_trace.syscalls.ways import Outcome, Way
@@ -71,6 +72,7 @@ class Session:
         self.network = Network(loop, datapath)
         self.network.flow = self.flow
         self.network.over = self._over_now
+        self.spare = Spare(self)
         self._sockets: dict[bytes, ProgramSocket] = {}
         self._over: OrderedDict[bytes, ProgramSocket] = OrderedDict()
         self._replaced: dict[bytes, Socket] = {}
@@ -163,6 +165,7 @@ class Session:
 
     def end(self) -> None:
         """Nobody is left to ask about anything."""
+        self.spare.drop()
         self.held.clear()
         for lent in self.lent.values():
             lent.close()
@@ -178,11 +181,20 @@ class Session:
 
     def flow(self, stop: Stop | None = None) -> Flow:
         """A new flow, of the process that makes the call."""
-        self._flows += 1
-        flow = Flow(number=self._flows, write=self._raw, say=self.write)
+        flow = Flow(write=self._raw, say=self.write)
+        self.born(flow)
         if stop is not None:
             self.identify(flow, stop)
         return flow
+
+    def born(self, flow: Flow) -> None:
+        """Count it."""
+        self._flows += 1
+        flow.number = self._flows
+
+    def unborn(self, flow: Flow) -> None:
+        """Count the last one when it is born."""
+        self._flows -= 1
 
     def began(self, flow: Flow) -> None:
         """It connects, or came in."""
