@@ -145,8 +145,8 @@ class Socks(Proxied):
             if status:
                 raise failure(errno.EACCES, "the proxy does not take this user and password")
 
-    def _ask_5(self, command: int, target: Address) -> Generator[int, bytes, Address]:
-        """Say what the proxy is to do; the address that it does it from."""
+    def _ask_5(self, command: int, target: Address) -> Generator[int, bytes, tuple[int, bytes]]:
+        """Say what the proxy is to do; the address that it does it from, see `_unpacked`."""
         self.below.write(bytes([5, command, 0]) + _packed(target))
         version, reply, _, form = yield 4
         if version != 5:
@@ -156,7 +156,7 @@ class Socks(Proxied):
         if form not in (IPV4, NAME, IPV6):
             raise failure(errno.EPROTO, "the proxy's answer makes no sense")
         size = SIZES.get(form) or (yield 1)[0]
-        return _unpacked(form, (yield size + 2))
+        return form, (yield size + 2)
 
     # ---- versions 4 and 4a ----
 
@@ -385,7 +385,7 @@ class _Asking(Socks):
         # Which address we shall send from we cannot say, only its family: that of the proxy's.
         number = numeric(self.control.getpeername()[0])
         host = "::" if number is not None and number.version == 6 else "0.0.0.0"
-        self.relay = yield from self._ask_5(ASSOCIATE, (host, 0))
+        self.relay = _unpacked(*(yield from self._ask_5(ASSOCIATE, (host, 0))))
 
     def step_aside(self) -> None:
         """Stay: `Associate` tells us by what we are from the flow of datagrams."""

@@ -49,6 +49,8 @@ class Stack:
     ) -> None:
         handlers = installed() if handlers is None else handlers
         self._layers: list[_Layer] = []
+        self._served: dict[int, bool] = {}
+        """What `serves` has found."""
         layers = [(name, _Layer(handlers[name], options)) for name, options in named]
         ways = (layer.options.dns for _, layer in layers if layer.handler.resolves)
         self.dns: str = next(ways, "local")
@@ -84,8 +86,11 @@ class Stack:
 
         Handlers that do not serve it are left out of the graph, unless one of them refuses it.
         """
-        served = any(self._serves(layer, type) for layer in self._layers)
-        return served and not self.refuses(type)
+        known = self._served.get(type)
+        if known is None:
+            served = any(self._serves(layer, type) for layer in self._layers)
+            known = self._served[type] = served and not self.refuses(type)
+        return known
 
     @property
     def exclusive(self) -> bool:

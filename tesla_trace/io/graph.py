@@ -72,9 +72,11 @@ class Graph:
         """Call `call` once, on the first turn of the loop after this one with `now() >= when`."""
         return self.loop.at(when, partial(self.run, call))
 
-    def serve(self, watch: Watch, *calls: Call) -> None:
+    def serve(
+        self, watch: Watch, readable: Call, writable: Call, hung_up: Call, urgent: Call
+    ) -> None:
         """Let a descriptor of the flow call these from now on: see `Watch.call`."""
-        watch.call(*(partial(self.run, call) for call in calls))
+        watch.call(readable, writable, hung_up, urgent, self.crash)
 
     def run(self, call: Call) -> None:
         """Do `call`, which may reach the handlers; if one of them fails, end the flow."""

@@ -28,8 +28,14 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
+from operator import attrgetter
 
-_OVER = select.EPOLLHUP | select.EPOLLERR
+_EXCEPTIONS = (
+    (select.EPOLLIN, attrgetter("readable")),
+    (select.EPOLLPRI, attrgetter("urgent")),
+    (select.EPOLLHUP | select.EPOLLERR, attrgetter("hung_up")),
+)
+"""What the exceptions are, and whom they concern, in this order."""
 
 # Plain numbers: the arithmetic is done for every event.
 READ, WRITE = int(select.EPOLLIN), int(select.EPOLLOUT)
@@ -45,6 +51,7 @@ ENOUGH = 4
 """Turns in a row of one kind after which the loop waits in the way that suits them."""
 
 Call = Callable[[], object]
+Failed = Callable[[Exception], object]
 
 
 def _nothing() -> object: ...
@@ -74,6 +81,7 @@ class Watch:
         "_loop",
         "_mask",
         "_registered",
+        "failed",
         "fd",
         "hung_up",
         "readable",
@@ -89,11 +97,24 @@ class Watch:
         self._expecting = False
         self.fd = fd
         self.readable = self.writable = self.hung_up = self.urgent = _nothing
+        self.failed: Failed = loop.failed
 
-    def call(self, readable: Call, writable: Call, hung_up: Call, urgent: Call) -> None:
-        """Whom to call from now on."""
+    def call(
+        self,
+        readable: Call,
+        writable: Call,
+        hung_up: Call,
+        urgent: Call,
+        failed: Failed | None = None,
+    ) -> None:
+        """Whom to call from now on.
+
+        Args:
+            failed: told of what one of them raises; without it, the loop's.
+        """
         self.readable, self.writable = readable, writable
         self.hung_up, self.urgent = hung_up, urgent
+        self.failed = failed or self._loop.failed
 
     def attach(self, fd: int) -> None:
         """The descriptor is there only now: it was `ABSENT`."""
@@ -156,7 +177,7 @@ class Loop:
         failed: told of what a callback raises, which is a bug; the others go on.
     """
 
-    def __init__(self, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, failed: Failed) -> None:
         self.failed = failed
         self.epoll = select.epoll()
         self.watched: dict[int, Watch] = {}
@@ -233,15 +254,12 @@ class Loop:
     def serve_exceptions(self) -> None:
         """Tell of what has hung up by now, and of urgent bytes."""
         for fd, state in self.exceptions.poll(0):
-            try:
-                if state & select.EPOLLIN and (watch := self.expecting.get(fd)):
-                    watch.readable()
-                if state & select.EPOLLPRI and (watch := self.expecting.get(fd)):
-                    watch.urgent()
-                if state & _OVER and (watch := self.expecting.get(fd)):
-                    watch.hung_up()
-            except Exception as wrong:
-                self.failed(wrong)
+            for bit, which in _EXCEPTIONS:
+                if state & bit and (watch := self.expecting.get(fd)):
+                    try:
+                        which(watch)()
+                    except Exception as wrong:
+                        watch.failed(wrong)
 
     # ---- running ----
 
@@ -267,7 +285,7 @@ class Loop:
             self._runs = self._runs + 1 if trapped and len(events) == 1 else 0
             if self._runs == ENOUGH:
                 self._put_trap_first()
-        if self._soon or self._alarms:
+        if self._soon or self._alarms and self._alarms[0][0] <= time.monotonic():
             self._ring()
         if trapped:
             try:
@@ -355,7 +373,7 @@ class Loop:
                 if state & ~READ and watch.wants(WRITE):
                     watch.writable()
             except Exception as wrong:
-                self.failed(wrong)
+                watch.failed(wrong)
         return trapped
 
     def _patience(self) -> float | None:

@@ -53,7 +53,10 @@ class Alone(Pair):
 
     def _left(self) -> None:
         self._is_left = True
-        self.watch.hung_up()
+        try:
+            self.watch.hung_up()
+        except Exception as wrong:
+            self.watch.failed(wrong)
 
     def gone(self) -> bool:
         """Whether nobody has the program's end any more."""

@@ -37,9 +37,9 @@ def socket(session: Session, stop: Stop) -> None:
         way = ways.WAYS["udp"]
     if way is not None:
         return unserved.give(session, stop, way)
-    if session.stack.refuses(kind):
-        raise error(errno.EPROTONOSUPPORT)
     if not served:
+        if session.stack.refuses(kind):
+            raise error(errno.EPROTONOSUPPORT)
         return unserved.give(session, stop)
     guise = session.guise(stop)
     if guise is None:
