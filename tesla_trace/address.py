@@ -37,5 +37,10 @@ def is_loopback(address: Address) -> bool:
 
     Linux connects 0.0.0.0 and :: to the machine itself.
     """
-    number = numeric(address[0])
+    return _is_loopback(address[0])
+
+
+@lru_cache(4096)
+def _is_loopback(host: str) -> bool:
+    number = numeric(host)
     return number is not None and (number.is_loopback or number.is_unspecified)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from functools import lru_cache
 from typing import NamedTuple
 
 from tesla_trace.address import Number, numeric
@@ -87,6 +88,7 @@ class Names:
         return Invented(name, ipv4, ipv6)
 
 
+@lru_cache(4096)
 def invented(host: str) -> bool:
     """Whether the number `host` is one that only a name can have."""
     number = numeric(host)

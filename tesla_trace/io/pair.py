@@ -92,7 +92,8 @@ class Pair:
 
     def _join(self, master: socket.socket) -> None:
         self.master = master
-        master.setblocking(False)
+        if master.gettimeout() != 0:
+            master.setblocking(False)
         urgent.prepare(master)
         self.watch.attach(master.fileno())
         self.watch.expect_exceptions()

@@ -64,14 +64,20 @@ def begin(
     if socket.state not in (State.FRESH, State.CONNECTING):
         raise error(errno.EISCONN)
     late = errno.EALREADY if socket.state is State.CONNECTING else errno.EINPROGRESS
-    blocks, limit = _patience(socket, stop, fd)
     if socket.state is State.FRESH:
         address = remote_address(socket.domain, data)
         if socket.pair.closed:
             socket.repair(stop, fd)
         socket.connect(stop, address)
-        if not blocks:
-            _look_unready(socket, stop, fd)
+        try:  # what is left is done while the network is on its way
+            blocks, limit = _patience(socket, stop, fd)
+            if not blocks:
+                socket.look_unready(stop, fd)
+        except OSError:
+            socket.renew()
+            raise
+    else:
+        blocks, limit = _patience(socket, stop, fd)
     if not blocks:
         raise error(late)
     _hold(session, stop, socket, fd, Limit(limit, late), then)
@@ -123,14 +129,6 @@ def _patience(socket: Socket, stop: Stop, fd: int) -> tuple[bool, float]:
             return True, time_limit(app, sockets.SO_SNDTIMEO)
     finally:
         os.close(copy)
-
-
-def _look_unready(socket: Socket, stop: Stop, fd: int) -> None:
-    try:
-        socket.look_unready(stop, fd)
-    except OSError:
-        socket.renew()
-        raise
 
 
 def _hold(

@@ -14,6 +14,11 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from tesla_trace.kernel.libc import check, libc
+
+_TYPE = int(sockets.SOCK_STREAM | sockets.SOCK_NONBLOCK)
+_FLAGS = int(sockets.SOCK_NONBLOCK | sockets.SOCK_CLOEXEC)
+
 _PEER = struct.Struct("iII")
 """struct ucred"""
 
@@ -82,6 +87,7 @@ class Meeting:
 
     def __init__(self, places: Sequence[str] = FOLDERS) -> None:
         self._places = places
+        self._me = os.getpid()
         self._open()
 
     def _open(self) -> None:
@@ -93,7 +99,7 @@ class Meeting:
             raise
 
     def join(self, app: sockets.socket) -> sockets.socket:
-        """The other end of a socket that had none.
+        """The other end of a socket that had none, non-blocking.
 
         Raises:
             OSError: it cannot be.
@@ -110,9 +116,10 @@ class Meeting:
 
     def _accept(self) -> sockets.socket:
         while True:
-            end, _ = self._listener.accept()
+            fd = check(libc.accept4(self._listener.fileno(), None, None, _FLAGS))
+            end = sockets.socket(sockets.AF_UNIX, _TYPE, 0, fileno=fd)
             peer = end.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _PEER.size)
-            if _PEER.unpack(peer)[0] == os.getpid():
+            if _PEER.unpack(peer)[0] == self._me:
                 return end
             end.close()  # of somebody who came by our descriptors in /proc
 
