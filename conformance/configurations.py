@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 CONFIGURATIONS: dict[str, tuple[str, ...]] = {
-    "dummy": ("+dummy",),
+    "handlers": ("+dummy",),
+    "spliced": ("--datapath=splice", "+fixtures.handlers:AsideOnceConnected"),
+    "handed back": ("+fixtures.handlers:AsideOnceConnected",),
 }
 """The words of tesla_trace; the first is what `make conformance` runs."""
 

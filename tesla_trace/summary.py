@@ -1,9 +1,10 @@
 """The file of `--report`: what happened, as JSON, for another program to read.
 
 It holds `program`, `status` or `signal`, `began` and `seconds`; `flows`, each with `number`,
-`program`, `pid`, `accepted`, `target`, `began`, `seconds`, the bytes `out` and `in` as the program
-wrote and read them, and its `outcome` (`closed`, `open`, or the errno it failed with); their
-`totals`; and `not_covered`, what went past the handlers, by `way` and `program`.
+`program`, `pid`, `accepted`, `target`, `began`, `seconds`, its `datapath` (`handlers`, `spliced` or
+`handed back`), the bytes `out` and `in` as the program wrote and read them, until it was handed
+back, and its `outcome` (`closed`, `open`, or the errno it failed with); their `totals`; and
+`not_covered`, what went past the handlers, by `way` and `program`.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ class Flow:
     """Bytes that the program wrote."""
     into: int = 0
     """Bytes that the program was given."""
+    datapath: str = "handlers"
+    """The way that its bytes take: through the handlers, `spliced` or `handed back`."""
     failed: str = ""
     """The errno that it failed with, by name."""
 

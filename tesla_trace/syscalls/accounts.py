@@ -73,6 +73,7 @@ class Accounts:
             "target": shown(flow.target) if flow.target else None,
             "began": round(began, 3),
             "seconds": round(max(self._now() - began, 0.0), 3),
+            "datapath": flow.datapath,
             "out": flow.out,
             "in": flow.into,
             "outcome": flow.failed or outcome,

@@ -200,6 +200,7 @@ class HandingBack:
         self._session.forget(socket)
         socket.pair.close()
         bottom.give_away()
+        bottom.ctx.flow.datapath = "handed back"
 
 
 def _nothing() -> None: ...

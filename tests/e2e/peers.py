@@ -19,6 +19,12 @@ HELLO = b"hello from the origin\n"
 BIG = bytes(range(256)) * 4096 * 8
 """8 MiB."""
 
+LONG = b"and on and on\n" * 2**18
+"""3.5 MiB of text."""
+
+PAGES = {"/big": BIG, "/long": LONG}
+"""What the origin has besides HELLO."""
+
 
 def free_port() -> int:
     """A port that nobody uses now, for programs that cannot choose one themselves."""
@@ -67,7 +73,7 @@ class _Origin(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
-        body = BIG if self.path == "/big" else HELLO
+        body = PAGES.get(self.path, HELLO)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

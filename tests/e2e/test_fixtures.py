@@ -9,10 +9,16 @@ import pytest
 
 from tests.e2e.conftest import BUILDS, FIXTURES
 from tests.e2e.process import LIMIT, ROOT, run, start, under
+from tests.e2e.rungs import HANDED_BACK, RUNGS
 
 OTHERWISE = "compat escape flip get given hostile late lookup racing resolver x32".split()
 ALONE = [each.stem for each in FIXTURES if each.stem not in OTHERWISE]
 each_build = pytest.mark.parametrize("build", BUILDS)
+each_way = pytest.mark.parametrize(
+    ("build", "rung"),
+    [(build, "handlers") for build in BUILDS]
+    + [(build, rung) for build in ("glibc", "i386") for rung in RUNGS if rung != "handlers"],
+)
 
 
 def check(native, traced, name):
@@ -23,11 +29,13 @@ def check(native, traced, name):
     assert any(f" {name[:15]}" in line for line in traced.log) == (name != "others")
 
 
-@each_build
+@each_way
 @pytest.mark.parametrize("name", ALONE)
-def test_same_as_natively(built, name, build):
+def test_same_as_natively(built, name, build, rung):
     program = built.path(name, build)
-    check(run(program), under(["+log", "+dummy"], program), name)
+    if rung == "handlers":
+        return check(run(program), under(["+log", "+dummy"], program), name)
+    assert under(RUNGS[rung], program) == run(program)
 
 
 def with_late_peer(run, channel):
@@ -57,6 +65,7 @@ def test_the_calls_of_32_bit_programs(built, build):
     """Made by 64-bit ones, too."""
     program = built.path("compat", build)
     check(run(program), under(["+log", "+dummy"], program), "compat")
+    assert under(HANDED_BACK, program) == run(program)
 
 
 def test_arguments_that_change_while_we_look(built):

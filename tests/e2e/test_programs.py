@@ -6,18 +6,20 @@ import pytest
 
 from fixtures.peers.http_proxy import HttpProxy
 from fixtures.peers.socks_server import SocksServer
-from tests.e2e.peers import BIG, HELLO, microsocks, redis
+from tests.e2e.peers import BIG, HELLO, LONG, microsocks, redis
 from tests.e2e.process import run, under
+from tests.e2e.rungs import RUNGS, each_rung, ways
 
 URLLIB = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode(), end='')"
 ASYNCIO = """\
 import asyncio, sys
-async def main(port):
+async def main(port, path):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /hello HTTP/1.0\\r\\n\\r\\n")
+    writer.write(f"GET /{path} HTTP/1.0\\r\\n\\r\\n".encode())
     print((await reader.read()).decode().partition("\\r\\n\\r\\n")[2], end="")
     writer.close()
-asyncio.run(main(int(sys.argv[1].split(":")[2].split("/")[0])))
+port, _, path = sys.argv[1].split(":")[2].partition("/")
+asyncio.run(main(int(port), path))
 """
 NODE = """\
 require("http").get(process.argv[1], r => r.on("data", d => process.stdout.write(d)))
@@ -56,6 +58,15 @@ def test_under_dummy(client, web):
     traced = under(["+log", "+dummy"], *client, web.url())
     assert traced == native
     assert any(f"connecting to 127.0.0.1:{web.port}" in line for line in traced.log)
+
+
+@each_rung
+@each_client
+def test_much_on_every_rung(client, rung, web, tmp_path):
+    report = tmp_path / "report"
+    traced = under(RUNGS[rung], *client, web.url("/long"), ours=["--report", report])
+    assert traced == run(*client, web.url("/long")) and traced.out == LONG.decode()
+    assert ways(report) == {rung}
 
 
 @pytest.mark.needs("microsocks")

@@ -31,6 +31,7 @@ def test_a_flow_from_start_to_end():
             "target": "[::1]:80",
             "began": 100.0,
             "seconds": 1.5,
+            "datapath": "handlers",
             "out": 10,
             "in": 2000,
             "outcome": "closed",
