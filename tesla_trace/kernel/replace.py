@@ -54,18 +54,32 @@ class Registration(NamedTuple):
     data: int
 
 
-def replace(stop: Stop, fd: int, file: bytes, old: int, new: int) -> None:
+class Seen(NamedTuple):
+    """Where a thread has a file, among all that it has: what takes a look at each descriptor."""
+
+    files: list[tuple[int, str]]
+    """Its descriptors, and what each is."""
+    registrations: list[Registration]
+
+
+def see(thread: int, file: bytes) -> Seen:
+    """Look for a file at a thread's descriptors, and at what its epoll descriptors say."""
+    files = list(proc.files(thread))
+    return Seen(files, _registrations(thread, files, file))
+
+
+def replace(stop: Stop, fd: int, file: bytes, old: int, new: int, seen: Seen | None = None) -> None:
     """Give the thread `new` wherever it has `old`, first as `fd`, registrations and all.
 
     Args:
         file: what `old` is called in /proc/TID/fd.
         old, new: descriptors of ours.
+        seen: what was seen of `file` just now.
 
     Raises:
         OSError, Gone: as `Stop.inject`.
     """
-    files = list(proc.files(stop.thread))
-    found = _registrations(stop.thread, files, file)
+    files, found = seen or see(stop.thread, file)
     stop.inject(new, cloexec=stop.closes_on_exec(fd), at=fd)
     for _ in range(ROUNDS):
         others = [number for number, name in files if name == file.decode() and number != fd]
@@ -77,11 +91,6 @@ def replace(stop: Stop, fd: int, file: bytes, old: int, new: int) -> None:
         files = list(proc.files(stop.thread))
     if found:
         move(stop.thread, found, old, new)
-
-
-def registrations(thread: int, file: bytes) -> list[Registration]:
-    """All that the thread's epoll descriptors say of a socket."""
-    return _registrations(thread, list(proc.files(thread)), file)
 
 
 def _registrations(thread: int, files: list[tuple[int, str]], file: bytes) -> list[Registration]:

@@ -44,7 +44,6 @@ class Closes:
             number = watch_closes(self._fd, one.fileno())
         if number not in list(closes(self._fd)):
             raise OSError("no event")
-        unwatch(self._fd, number)
 
     def expect(self, fd: int, call: Call) -> int:
         """Do `call`, once, when the file of `fd` has been closed by all who have it.
@@ -61,9 +60,9 @@ class Closes:
 
     def forget(self, number: int) -> None:
         """Something else tells from now on, or nobody wants to know."""
-        self._calls.pop(number, None)
-        unwatch(self._fd, number)
-        self.look()  # the event of the removal, which would cost a turn of the loop
+        if self._calls.pop(number, None) is not None:
+            unwatch(self._fd, number)
+            self.look()  # the event of the removal, which would cost a turn of the loop
 
     def look(self) -> None:
         """Tell of what has been closed by now."""

@@ -28,7 +28,7 @@ from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.pair import KEPT
 from tesla_trace.io.top import Top
 from tesla_trace.kernel import landlock, proc
-from tesla_trace.kernel.replace import Registration, registrations, replace
+from tesla_trace.kernel.replace import Registration, replace, see
 from tesla_trace.kernel.thread import borrow_from_anyone
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.kernel.waits import may_wait_on
@@ -172,10 +172,10 @@ class HandingBack:
         """Replace it, if then nobody has the program's end any more; else all is as it was."""
         pair = socket.pair
         with socket.borrowed(stop, fd) as app:
-            fired = map(_has_fired, registrations(stop.thread, pair.file))
-            if any(fired) or not _dress(socket, bottom.real, app):
+            seen = see(stop.thread, pair.file)
+            if any(map(_has_fired, seen.registrations)) or not _dress(socket, bottom.real, app):
                 return False
-            replace(stop, fd, pair.file, app.fileno(), bottom.real.fileno())
+            replace(stop, fd, pair.file, app.fileno(), bottom.real.fileno(), seen)
         if pair.gone():
             return True
         try:

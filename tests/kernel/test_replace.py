@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tesla_trace.kernel.replace import move, registrations
+from tesla_trace.kernel.replace import move, see
 
 
 def name_of(one):
@@ -25,20 +25,20 @@ def sockets():
 
 def test_registrations(sockets):
     old, new, _, epoll = sockets
-    assert registrations(os.getpid(), name_of(old)) == []
+    assert see(os.getpid(), name_of(old)).registrations == []
     epoll.register(old, select.EPOLLIN | select.EPOLLET)
-    (found,) = registrations(threading.get_native_id(), name_of(old))
+    (found,) = see(threading.get_native_id(), name_of(old)).registrations
     assert found.epoll == epoll.fileno() and found.number == old.fileno()
     assert found.events & select.EPOLLIN and found.events & select.EPOLLET
     assert found.data & 0xFFFFFFFF == old.fileno()
-    assert registrations(os.getpid(), name_of(new)) == []
+    assert see(os.getpid(), name_of(new)).registrations == []
 
 
 def test_a_registration_moves(sockets):
     """The number is the new file's by then, as ADDFD makes it."""
     old, new, other, epoll = sockets
     epoll.register(old, select.EPOLLIN | select.EPOLLET)
-    found = registrations(os.getpid(), name_of(old))
+    found = see(os.getpid(), name_of(old)).registrations
     with old.dup() as kept:
         os.dup2(new.fileno(), old.fileno())
         move(os.getpid(), found, kept.fileno(), new.fileno())
@@ -46,4 +46,4 @@ def test_a_registration_moves(sockets):
         other.send(b"x")
         assert epoll.poll(5) == [(old.fileno(), select.EPOLLIN)]
         assert epoll.poll(0) == []  # edge-triggered, as before
-        assert registrations(os.getpid(), name_of(kept)) == []
+        assert see(os.getpid(), name_of(kept)).registrations == []
