@@ -35,6 +35,7 @@ flow.setblocking(True)"""
 ACCEPTING = """\
 listener = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(listener.getsockname())
+client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16))
 flow, _ = listener.accept()
 import threading
 def echo():
