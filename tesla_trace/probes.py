@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tesla_trace.kernel import landlock
 from tesla_trace.kernel.libc import (
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
@@ -196,6 +197,10 @@ def _pidfd_of_thread() -> None:
 # ---- sockets ----
 
 
+def _landlock() -> None:
+    os.close(landlock.no_connects())
+
+
 def _urgent_byte() -> None:
     one, other = socket.socketpair()
     one.send(b"!", socket.MSG_OOB)
@@ -317,6 +322,13 @@ PROBES = (
         False,
         "a look-up more for each thread that calls",
         "Linux 6.9",
+    ),
+    Probe(
+        "Landlock for TCP",
+        _landlock,
+        False,
+        "with +socks, +http, +crypt or --strict no connection is handed back to the program",
+        "Linux 6.7, with landlock in CONFIG_LSM or lsm= of the kernel's command line",
     ),
     Probe(
         "MSG_OOB on AF_UNIX",

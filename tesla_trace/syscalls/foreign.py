@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket as sockets
 
 from tesla_trace.kernel import sockaddr
@@ -11,7 +12,7 @@ from tesla_trace.syscalls import connect as ours
 from tesla_trace.syscalls.flags import MSG_FASTOPEN
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket
-from tesla_trace.syscalls.words import read_sockaddr, signed
+from tesla_trace.syscalls.words import error, read_sockaddr, signed
 
 
 def connect(session: Session, stop: Stop) -> None:
@@ -57,9 +58,15 @@ def sendmmsg(session: Session, stop: Stop) -> None:
 
 
 def _connecting(session: Session, stop: Stop, flags: int) -> Socket | None:
+    if not flags & MSG_FASTOPEN:
+        return None
     fd = signed(stop.args[0])
-    found = adopt.look(session, stop, fd) if flags & MSG_FASTOPEN else None
+    found = adopt.look(session, stop, fd)
     if found is None:
+        if (
+            session.closed
+        ):  # the kernel looks the descriptor up again, and Landlock not at this call
+            raise error(errno.EOPNOTSUPP)
         return None
     with found:
         if adopt.is_elsewhere(session, stop, found):

@@ -62,6 +62,13 @@ WAYS: dict[str, Way] = {
     "x32": Way("x32 numbers", REFUSED, "test_x32", errno.ENOSYS),
     "fastopen": Way("sendto(2), sendmsg(2) with MSG_FASTOPEN", SERVED, "test_fast_open"),
     "dissolve": Way("connect(2) with AF_UNSPEC, and again", SERVED, "test_dissolved"),
+    "swapped": Way(
+        "connect(2) on something else, with a connected socket put in its place meanwhile",
+        REFUSED,
+        "test_swapped",
+        errno.EACCES,
+        note="by Landlock, where nothing may go past the handlers",
+    ),
     "sockets": Way("a socket that another traced process hands over", SERVED, "test_handed_over"),
     "adopted": Way(
         "a TCP socket inherited or received, that connects or accepts later",

@@ -15,6 +15,7 @@ import threading
 import pytest
 
 from tests.e2e import plain
+from tests.e2e.peers import microsocks
 from tests.e2e.process import LIMIT, TESLA_TRACE, run, start, under
 
 PROXY = "+socks=127.0.0.1:9"
@@ -94,6 +95,40 @@ def test_dissolved(escape, peer):
     ran = escape("dissolve", peer, handlers=GETS)
     assert ran.out.count("= 0\n") == 3, ran
     assert len([line for line in ran.log if f"connecting to 127.0.0.1:{peer}" in line]) == 2
+
+
+@pytest.mark.needs("microsocks")
+def test_swapped(built, peer, tmp_path):
+    """Natively it is no race: what is called is what is connected."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.setblocking(False)
+        ports = peer, other.getsockname()[1]
+        program = built.path("swap", "glibc")
+        assert run(program, *ports).out.endswith("reached: yes\n")
+        other.accept()
+        with microsocks(tmp_path, "-b", "127.0.0.9") as proxy:
+            handlers = [f"+socks=127.0.0.1:{proxy.port}", "-loopback"]
+            ran = under(handlers, program, *ports)
+        assert ran.status == 0 and "dissolved:" in ran.out, ran
+        assert f"connected to 127.0.0.1:{peer}" in proxy.log
+        with pytest.raises(BlockingIOError):
+            while True:  # the proxy may well have been asked for it
+                assert other.accept()[1][0] == "127.0.0.9", "past the proxy"
+
+
+def test_a_send_that_would_connect_what_is_swapped(peer):
+    """MSG_FASTOPEN means nothing on a socket that is not TCP."""
+    code = """\
+import socket
+one, other = socket.socketpair()
+try:
+    print(one.send(b"x", socket.MSG_FASTOPEN))
+except OSError as wrong:
+    print(wrong.strerror)
+"""
+    assert run(sys.executable, "-c", code).out == "1\n"
+    assert under(["+dummy"], sys.executable, "-c", code).out == "1\n"
+    assert under([PROXY], sys.executable, "-c", code).out == "Operation not supported\n"
 
 
 # ---- sockets, and who has them ----
