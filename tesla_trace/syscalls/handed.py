@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from tesla_trace.flow import FlowHandler
 from tesla_trace.io.bottom import Bottom
 from tesla_trace.io.top import Top
+from tesla_trace.kernel.replace import replace
+from tesla_trace.kernel.thread import borrow_from_anyone
+from tesla_trace.kernel.trap import Stop
 
 if TYPE_CHECKING:
     from tesla_trace.syscalls.socket import Socket
@@ -37,6 +40,8 @@ class Handed:
         """Whether the program knows from connect(2) that it is connected."""
         self.names = socket.names
         """Packed addresses, as the handlers say them."""
+        self.instead_of = b""
+        """In whose place it came, if that may turn up somewhere."""
         self.seen_by = 0
         """What the seeing of its close is to be ended by; see `Closes.forget`."""
         self._top = top
@@ -48,6 +53,12 @@ class Handed:
         """The program has closed its last descriptor."""
         self.socket.session.forget_handed(self)
         self._top.graph.run(self._top.close)
+
+    def rejoin(self, stop: Stop, fd: int, file: bytes) -> None:
+        """Give a process the socket, which has turned up with what it came instead of."""
+        with sockets.socket(fileno=stop.borrow(fd, file)) as old:
+            with sockets.socket(fileno=borrow_from_anyone(self.file)) as real:
+                replace(stop, fd, file, old.fileno(), real.fileno())
 
     @contextmanager
     def asked(self) -> Iterator[FlowHandler]:

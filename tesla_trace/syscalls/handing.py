@@ -180,8 +180,9 @@ class HandingBack:
             return True
         try:
             app = sockets.socket(fileno=borrow_from_anyone(pair.file))
-        except OSError:
-            return True  # a call of another thread has had it, and ends
+        except OSError:  # a call of another thread has it, and ends; or it is on its way somewhere
+            self._session.astray(pair.file, handed)
+            return True
         with app:
             replace(stop, fd, handed.file, bottom.real.fileno(), app.fileno())
         socket.tries = 0

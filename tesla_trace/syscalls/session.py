@@ -75,7 +75,7 @@ class Session:
         self.spare = Spare(self)
         self._sockets: dict[bytes, ProgramSocket] = {}
         self._over: OrderedDict[bytes, ProgramSocket] = OrderedDict()
-        self._replaced: dict[bytes, Socket] = {}
+        self._replaced: dict[bytes, Socket | Handed] = {}
         self.lent: OrderedDict[bytes, Lent] = OrderedDict()
         """The listeners of others that the program accepts on."""
         self._handed: dict[bytes, Handed] = {}
@@ -104,9 +104,9 @@ class Session:
         if file is None:
             return None
         socket = self._sockets.get(file) or self._handed.get(file) or self._over.get(file)
-        if socket is None and (stream := self._replaced.get(file)) is not None:
-            stream.rejoin(stop, fd, file)
-            return stream
+        if socket is None and (instead := self._replaced.get(file)) is not None:
+            instead.rejoin(stop, fd, file)
+            return instead
         if socket is None:
             self.strangers.met(stop, fd, file)
         return socket
@@ -131,8 +131,14 @@ class Session:
         handed.seen_by = self.ends.closes.expect(real, handed.left)
         self._handed[handed.file] = handed
 
+    def astray(self, file: bytes, handed: Handed) -> None:
+        """Somebody has, or will have, what was replaced, and nobody knows where."""
+        self._replaced[file] = handed
+        handed.instead_of = file
+
     def forget_handed(self, handed: Handed) -> None:
         """The program has closed it, or has not got it after all."""
+        self._replaced.pop(handed.instead_of, None)
         if self._handed.pop(handed.file, None) is not None:
             self.ends.closes.forget(handed.seen_by)
 

@@ -345,3 +345,35 @@ def test_a_proxy_that_says_more_than_it_was_asked(echo, tmp_path):
                 flow.sendall(b"y" * 50)
             out, _ = ran.communicate()
     assert out == f"{b'x' * 50 + b'y' * 50}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [([], False), (["--datapath=splice"], True), (["--datapath=handlers"], True)],
+)
+def test_who_may_be_looked_into_where_nothing_may_go_past(words, there):
+    """The rule that guards what was handed back, and what it costs."""
+    look = ["readlink", f"/proc/{os.getpid()}/exe"]
+    assert run(*look).status == 0
+    assert (under(["+socks=127.0.0.1:9"], *look, ours=words).status == 0) == there
+    assert under(HANDED_BACK, *look).status == 0
+
+
+def test_a_socket_on_its_way_to_another_process_is_connected_all_the_same(echo):
+    """It arrives as it was sent: without a connection."""
+    code = """\
+import array, os, socket, sys
+there = ("127.0.0.1", int(sys.argv[1]))
+near, far = socket.socketpair()
+flow = socket.socket()
+near.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [flow.fileno()]))])
+flow.connect(there)
+flow.send(b"hello")
+print(flow.recv(5), flush=True)
+_, ancillary, *_ = far.recvmsg(1, 1024)
+sent = socket.socket(fileno=array.array("i", ancillary[0][2])[0])
+print(sent.getpeername() == there)  # a trapped call: it is seen whose it is
+sent.send(b"again")
+print(sent.recv(5))
+"""
+    assert under(HANDED_BACK, sys.executable, "-c", code, echo).out == "b'hello'\nTrue\nb'again'\n"
