@@ -16,10 +16,12 @@ from tesla_trace.front import EXITED, SIGNALLED, STARTED, STOPPED, WORD, FrontEn
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import Loop
 from tesla_trace.kernel import filter as filters
+from tesla_trace.kernel import proc
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.kernel.spawn import spawn
+from tesla_trace.kernel.thread import EPOLL
 from tesla_trace.kernel.trap import Trap
 from tesla_trace.report import Report
 from tesla_trace.syscalls import adopt, table
@@ -99,7 +101,8 @@ class Supervisor:
         for socket_of_theirs in adopted.values():
             socket_of_theirs.pair.given()
         self._say(STARTED, self._pid)
-        self._trap: Trap = NotifyTrap(listener, filters.numbers(rules))
+        epolls = any(name == EPOLL for fd, name in proc.files(os.getpid()) if fd in ours)
+        self._trap: Trap = NotifyTrap(listener, filters.numbers(rules), epolls=epolls)
         let_go((0, 1, 2), front.inherited)
         if no_connects is not None:
             os.close(no_connects)

@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Address, Context, FlowHandler, numeric
@@ -118,11 +119,10 @@ class Endpoint(FlowHandler):
 
     def forget(self) -> None:
         """Close the socket: nothing is left to do with it."""
-        try:
-            self._last_name = self.real.getsockname()
-        except OSError:
-            pass
-        self.real.close()
+        if self.real.fileno() >= 0:  # else the program has it
+            with suppress(OSError):
+                self._last_name = self.real.getsockname()
+            self.real.close()
         self.graph.bottoms.remove(self)
         self._network.forget(self)
 

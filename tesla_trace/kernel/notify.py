@@ -169,6 +169,13 @@ class NotifyStop:
     def moving(self) -> None:
         self._threads.moving(self.process())
 
+    def making_epoll(self) -> None:
+        self._threads.epolls_made += 1
+
+    def epolls(self) -> list[int]:
+        made = self._threads.epolls_made
+        return self._threads[self.thread].epolls(made) if made else []
+
     def read(self, address: int, size: int) -> bytes:
         try:
             data = memory.read(self.thread, address, size)
@@ -252,15 +259,19 @@ class NotifyTrap:
 
     Args:
         calls: by the audit architecture, the name of each call's number.
+        epolls: whether the program may have started with epoll descriptors.
     """
 
-    def __init__(self, listener: int, calls: dict[int, dict[int, str]]) -> None:
+    def __init__(
+        self, listener: int, calls: dict[int, dict[int, str]], *, epolls: bool = True
+    ) -> None:
         self._listener = listener
         self._calls = calls
         self._arches = {arch.audit: arch for arch in arches()}
         self._wide = next((each.audit for each in self._arches.values() if each.word == 8), -1)
         self._wide_calls = calls.get(self._wide, {})
         self._threads = Threads()
+        self._threads.epolls_made = int(epolls)
         self._ready = select.poll()
         self._ready.register(listener, select.POLLIN)
         with contextlib.suppress(OSError):  # before Linux 6.6

@@ -26,6 +26,9 @@ from tesla_trace.kernel.rights import Ids
 
 PIDFD_THREAD = os.O_EXCL
 
+EPOLL = "anon_inode:[eventpoll]"
+"""What an epoll descriptor is called in /proc/PID/fd."""
+
 KEPT = 256
 """Threads kept; each costs up to three descriptors."""
 
@@ -42,6 +45,7 @@ class Thread:
         self.number = number
         self._fds = os.open(f"/proc/{number}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pidfd: int | None = None
+        self._epolls: tuple[int, list[int]] | None = None
         self._comm: int | None = None
         self.seen: tuple[str, str] | None = None
         """The namespaces that it was in when it was last looked at."""
@@ -119,6 +123,24 @@ class Thread:
         """
         return os.readlink(_NAMES[fd] if fd < 1024 else b"%d" % fd, dir_fd=self._fds)
 
+    def epolls(self, made: int) -> list[int]:
+        """Its epoll descriptors, which are looked for where there may be others than the last time.
+
+        Args:
+            made: how often one was made by the program.
+        """
+        known = self._epolls
+        if known is None or known[0] != made or not all(map(self._is_epoll, known[1])):
+            files = proc.files(self.number)
+            known = self._epolls = made, [fd for fd, name in files if name == EPOLL]
+        return known[1]
+
+    def _is_epoll(self, fd: int) -> bool:
+        try:
+            return self.file(fd) == EPOLL.encode()
+        except OSError:
+            return False
+
     def borrow(self, fd: int, file: bytes) -> int:
         """A copy of a descriptor of the thread; to be closed soon, for it keeps the file open.
 
@@ -140,6 +162,8 @@ class Threads:
     def __init__(self) -> None:
         self._kept: OrderedDict[int, Thread] = OrderedDict()
         self._moved: set[int] = set()
+        self.epolls_made = 0
+        """How often the program has made an epoll descriptor, or may have."""
 
     def __getitem__(self, number: int) -> Thread:
         """The thread of this number.

@@ -82,6 +82,18 @@ class Stop(Protocol):
     def moving(self) -> None:
         """The call is about to change the namespaces of the thread."""
 
+    def making_epoll(self) -> None:
+        """The call is about to give the thread an epoll descriptor."""
+
+    def epolls(self) -> list[int]:
+        """The epoll descriptors of the thread.
+
+        Those that another process sent to it are known from when the next one is made.
+
+        Raises:
+            OSError: the thread is gone.
+        """
+
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of the program's memory, read while the call was certainly still stopped.
 

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 
 from tesla_trace.io.bottom import Bottom
 from tesla_trace.io.datapath import Datapath
-from tesla_trace.io.pair import KEPT
+from tesla_trace.io.pair import KEPT, Pair
 from tesla_trace.io.top import Top
 from tesla_trace.kernel import landlock, proc
-from tesla_trace.kernel.replace import Registration, replace, see
+from tesla_trace.kernel.registrations import Registration, TooMany, find
+from tesla_trace.kernel.replace import replace, replace_one
 from tesla_trace.kernel.thread import borrow_from_anyone
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.kernel.waits import may_wait_on
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 TRIES = 4
 """How often it is tried with a flow: what was in the way once, mostly stays."""
+
+PAUSE = 1.0
+"""Seconds in which no epoll is read that has very many registrations: it takes some 10 ms."""
 
 _PEEK_OFF = 42
 _F_GETOWN_EX = 16
@@ -66,6 +70,7 @@ class HandingBack:
         self._session = session
         self.why_not = ""
         """Why it is never to be done here, for the log."""
+        self._patient_from = 0.0
 
     def guard(self) -> int | None:
         """What keeps a program from connecting what it was handed: rules for `landlock.restrict`.
@@ -170,13 +175,13 @@ class HandingBack:
         self, socket: Socket, bottom: Bottom, stop: Stop, fd: int, handed: Handed
     ) -> bool:
         """Replace it, if then nobody has the program's end any more; else all is as it was."""
-        pair = socket.pair
+        pair, real = socket.pair, bottom.real
         with socket.borrowed(stop, fd) as app:
-            seen = see(stop.thread, pair.file)
-            if any(map(_has_fired, seen.registrations)) or not _dress(socket, bottom.real, app):
+            found = self._registrations(stop, fd, app)
+            if any(map(_has_fired, found)) or not _dress(socket, real, app):
                 return False
-            replace(stop, fd, pair.file, app.fileno(), bottom.real.fileno(), seen)
-        if pair.gone():
+            replace_one(stop, fd, app.fileno(), real.fileno(), found)
+        if pair.gone() or self._replaced_elsewhere(pair, stop, real):
             return True
         try:
             app = sockets.socket(fileno=borrow_from_anyone(pair.file))
@@ -184,9 +189,31 @@ class HandingBack:
             self._session.astray(pair.file, handed)
             return True
         with app:
-            replace(stop, fd, handed.file, bottom.real.fileno(), app.fileno())
+            replace(stop, fd, handed.file, real.fileno(), app.fileno())
         socket.tries = 0
         return False
+
+    def _registrations(self, stop: Stop, fd: int, app: sockets.socket) -> list[Registration]:
+        """What epoll descriptors say of the program's end; raises as `registrations.find`."""
+        now = self._session.loop.now()
+        try:
+            epolls, patiently = stop.epolls(), now >= self._patient_from
+            return find(stop.thread, epolls, fd, app.fileno(), patiently=patiently)
+        except TooMany:
+            if patiently:
+                self._patient_from = now + PAUSE
+            raise
+
+    @staticmethod
+    def _replaced_elsewhere(pair: Pair, stop: Stop, real: sockets.socket) -> bool:
+        """Replace other descriptors of the process, too; whether these were all."""
+        name = pair.file.decode()
+        other = next((fd for fd, found in proc.files(stop.thread) if found == name), None)
+        if other is None:
+            return False
+        with sockets.socket(fileno=stop.borrow(other, pair.file)) as app:
+            replace(stop, other, pair.file, app.fileno(), real.fileno())
+        return pair.gone()
 
     def _handed(self, socket: Socket, top: Top, bottom: Bottom) -> Handed | None:
         handed = Handed(socket, top, bottom, proc.socket_name(bottom.real.fileno()))

@@ -32,6 +32,12 @@ def move(session: Session, stop: Stop) -> None:
     stop.proceed()
 
 
+def watch(session: Session, stop: Stop) -> None:
+    """epoll_create(2): what the thread registers there would stay behind with a descriptor."""
+    stop.making_epoll()
+    stop.proceed()
+
+
 def take(session: Session, stop: Stop) -> None:
     """pidfd_getfd(2): count a socket, and let nothing be taken where nothing may pass.
 

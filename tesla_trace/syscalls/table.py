@@ -116,6 +116,8 @@ REACHING: dict[str, tuple[Reaching, Conditions]] = {
     "socket": (create.socket, ()),
     "setns": (reach.move, ((),)),
     "unshare": (reach.move, tuple((Masked(0, each, each),) for each in reach.MOVES)),
+    "epoll_create": (reach.watch, ((),)),
+    "epoll_create1": (reach.watch, ((),)),
     "pidfd_getfd": (reach.take, ((),)),
     "ptrace": (reach.attach, tuple((Masked(0, _REGISTER, each),) for each in reach.ATTACHES)),
 }

@@ -1,6 +1,8 @@
 import errno
 import os
+import select
 import socket
+import threading
 
 import pytest
 
@@ -37,6 +39,17 @@ def test_descriptors_of_another(listener):
             thread.borrow(listener.fileno(), b"socket:[1]")  # it has become another
         assert wrong.value.errno == errno.EBADF
         thread.close()
+
+
+def test_its_epoll_descriptors_are_looked_for_when_there_may_be_others():
+    me = Thread(threading.get_native_id())
+    with select.epoll() as one:
+        assert one.fileno() in me.epolls(1)
+        with select.epoll() as other:
+            assert other.fileno() not in me.epolls(1)
+            assert {one.fileno(), other.fileno()} <= set(me.epolls(2))
+        assert other.fileno() not in me.epolls(2)
+    me.close()
 
 
 def test_one_that_has_gone():

@@ -1,0 +1,169 @@
+"""What a program's epoll descriptors say of a file, and saying it of another.
+
+Facts: registrations are kept by (file, number).  What they are stands in /proc/TID/fdinfo of the
+epoll descriptor, a line for each, made anew whenever it is read: 10 ms where there are 10 000.
+kcmp(2) tells in a hundredth of that whether a file is among them.  epoll_ctl looks the file up in
+the table of its *caller*; so a thread of ours with a table of its own can move a registration, if
+it has the old and the new file at the number that the program has them at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import re
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from tesla_trace.kernel.libc import check, libc, number_of, pidfd_getfd
+from tesla_trace.kernel.thread import EPOLL, open_pidfd
+
+CLONE_FILES = 0x400
+EPOLL_CTL_ADD, EPOLL_CTL_DEL = 1, 2
+
+KCMP_EPOLL_TFD = 7
+_SLOT = struct.Struct("=III")
+"""struct kcmp_epoll_slot: the epoll, the number, and which of those with that number"""
+
+SAME_NUMBER = 8
+"""Files of one epoll that were registered with the same number, one after the other."""
+
+ROOM = 64 * 1024
+"""Bytes of fdinfo that are many."""
+
+_ENTRY = re.compile(
+    r"^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+).*\sino:([0-9a-f]+)", re.MULTILINE
+)
+
+
+class _Event(ctypes.Structure):
+    """struct epoll_event, which x86-64 packs as i386 does."""
+
+    if platform.machine() == "x86_64":
+        _pack_ = 1
+    _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
+
+
+class Registration(NamedTuple):
+    """A descriptor's registration with an epoll."""
+
+    epoll: int
+    """The epoll's descriptor in the program."""
+    number: int
+    events: int
+    data: int
+
+
+class TooMany(OSError):
+    """The file is registered with an epoll that has very many."""
+
+
+def find(
+    thread: int, epolls: Iterable[int], fd: int, copy: int, *, patiently: bool
+) -> list[Registration]:
+    """All that is registered of a file under a descriptor's number.
+
+    Args:
+        epolls: the thread's epoll descriptors.
+        fd: the thread's descriptor, `copy` ours of the same file.
+        patiently: read even what may be long.
+
+    Raises:
+        TooMany: it was long, or might be.
+    """
+    found: list[Registration] = []
+    inode = os.fstat(copy).st_ino
+    for epoll in epolls:
+        if _is_registered(thread, epoll, fd, copy):
+            if not patiently:
+                raise TooMany(errno.E2BIG, os.strerror(errno.E2BIG))
+            text = _text(thread, epoll)
+            found += _entries(epoll, text, inode)
+            if len(text) > ROOM:
+                raise TooMany(errno.E2BIG, os.strerror(errno.E2BIG))
+    return found
+
+
+def find_all(thread: int, files: Iterable[tuple[int, str]], file: bytes) -> list[Registration]:
+    """All that is registered of a file, under any number, with the epolls among `files`."""
+    inode = int(file.removeprefix(b"socket:[").removesuffix(b"]"))
+    found: list[Registration] = []
+    for epoll, name in files:
+        if name == EPOLL:
+            found += _entries(epoll, _text(thread, epoll), inode)
+    return found
+
+
+def _is_registered(thread: int, epoll: int, fd: int, copy: int) -> bool:
+    for which in range(SAME_NUMBER):
+        slot = _SLOT.pack(epoll, fd, which)
+        words = (number_of("kcmp"), os.getpid(), thread, KCMP_EPOLL_TFD, copy, slot)
+        result = libc.syscall(*words)
+        if result == 0:
+            return True
+        if result < 0:
+            return ctypes.get_errno() != errno.ENOENT  # a kernel that cannot say
+    return True
+
+
+def _text(thread: int, epoll: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{thread}/fdinfo/{epoll}") as info:
+        return info.read()
+    return ""
+
+
+def _entries(epoll: int, text: str, inode: int) -> Iterator[Registration]:
+    for number, events, data, node in _ENTRY.findall(text):
+        if int(node, 16) == inode:
+            yield Registration(epoll, int(number), int(events, 16), int(data, 16))
+
+
+def move(thread: int, found: Iterable[Registration], old: int, new: int) -> None:
+    """Make registrations of `old` the same ones of `new`; one that is gone by now is left so."""
+    with contextlib.suppress(OSError):
+        pidfd = open_pidfd(thread)
+        try:
+            for each in found:
+                with contextlib.suppress(OSError):
+                    _move(each, pidfd_getfd(pidfd, each.epoll), old, new)
+        finally:
+            os.close(pidfd)
+
+
+def _move(entry: Registration, epoll: int, old: int, new: int) -> None:
+    try:
+        if os.readlink(f"/proc/self/fd/{epoll}") == EPOLL:
+            _with_own_table(lambda: _exchange(entry, epoll, old, new))
+    finally:
+        os.close(epoll)
+
+
+def _exchange(entry: Registration, epoll: int, old: int, new: int) -> None:
+    number, above = entry.number, entry.number + 1
+    event = _Event(entry.events, entry.data)
+    epoll, old, new = (
+        fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, above) for each in (epoll, old, new)
+    )
+    for file, what in (old, EPOLL_CTL_DEL), (new, EPOLL_CTL_ADD):
+        os.dup2(file, number, inheritable=False)
+        with contextlib.suppress(FileNotFoundError):  # it went with the last descriptor
+            check(libc.epoll_ctl(epoll, what, number, ctypes.byref(event)))
+
+
+def _with_own_table(call: Callable[[], None]) -> None:
+    """Do `call` in a thread whose descriptors are copies of ours, and its own."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError):
+            check(libc.unshare(CLONE_FILES))
+            call()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
