@@ -46,9 +46,10 @@ def test_its_epoll_descriptors_are_looked_for_when_there_may_be_others():
     with select.epoll() as one:
         assert one.fileno() in me.epolls(1)
         with select.epoll() as other:
-            assert other.fileno() not in me.epolls(1)
-            assert {one.fileno(), other.fileno()} <= set(me.epolls(2))
-        assert other.fileno() not in me.epolls(2)
+            number = other.fileno()
+            assert number not in me.epolls(1)
+            assert {one.fileno(), number} <= set(me.epolls(2))
+        assert number not in me.epolls(2)
     me.close()
 
 
