@@ -6,18 +6,18 @@ import errno
 import os
 import socket
 import struct
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tesla_trace.flow import Address, Context, FlowHandler, Switch, failure, numeric
+from tesla_trace.flow import Address, Context, FlowHandler, failure, numeric
 from tesla_trace.io.endpoint import Endpoint, fitting
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
+from tesla_trace.io.outlet import Outlet
 from tesla_trace.io.pair import FULL
-from tesla_trace.io.urgent import Urgent, at_mark, flags_for, prepare, take
+from tesla_trace.io.urgent import Urgent, at_mark, prepare, take
 
 if TYPE_CHECKING:
     from tesla_trace.io.network import Network
@@ -45,10 +45,7 @@ class Bottom(Endpoint):
         self._connecting = self._listening = self._ended = self._marked = False
         self._given = False
         self._may = True
-        self._room = Switch(lambda may: self.upstream.may_write(self, may))
-        self._queue: deque[bytes] = deque()
-        self._queued = 0
-        self._shut = self._lost = False
+        self._shut = False
         self._error: OSError | None = None
 
     def start(self) -> None:
@@ -67,14 +64,14 @@ class Bottom(Endpoint):
     @property
     def quiet(self) -> bool:
         """Whether nothing waits to be sent, and neither direction is over."""
-        over = self._shut or self._lost or self._ended or self._error is not None
-        return not (self._queue or self._marked or self._connecting or over)
+        over = self._shut or self._outlet.lost or self._ended or self._error is not None
+        return not (self._outlet.queued or self._marked or self._connecting or over)
 
     def give_away(self) -> None:
         """Leave the socket to the program, which has it by now, once what was written is sent."""
         self._given = True
         self._watch.want(READ, False)
-        if not self._queue:
+        if not self._outlet.queued:
             self._part()
 
     @contextmanager
@@ -113,44 +110,32 @@ class Bottom(Endpoint):
         if read:
             self.real.shutdown(socket.SHUT_RD)
         if write and not self._shut:
-            if not self._queue:
+            if not self._outlet.queued:
                 self.real.shutdown(socket.SHUT_WR)
             self._shut = True
 
-    def close(self) -> None:
-        """Close, after all that was written."""
-        if self._give_up():
-            self._watch.want(READ, False)
-            if not self._queue or self._given:
-                self._let_go()
-
     def abort(self) -> None:
-        """Reset the connection."""
-        self._give_up()
+        """Reset the connection; one that was given away is the program's to reset."""
         if self._given:
-            self._let_go()
-        elif self in self._network.open:
+            self._give_up()
+            return self._let_go()
+        if self in self._network.open:
             self.real.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            self._let_go()
+        super().abort()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something that was written waits to be sent, and is ours to send."""
+        return self._outlet.queued > 0 and not self._given
 
     # ---- data ----
 
     def write(self, data: bytes, to: Address | None = None) -> bool:
         """Send at once what the kernel takes, and the rest when it does."""
-        if self._shut or self._lost:
+        if self._shut or not self._outlet.put(data):
             return False
-        if not self._queue:
-            sent = self._send(data)
-            if sent == len(data):
-                return True
-            if self._lost:
-                return False
-            data = data[sent:]
-        self._queue.append(data)
-        self._queued += len(data)
-        self._watch.want(WRITE, True)
-        if self._queued > self.full:
-            self.later(lambda: self._room.say(self._queued <= self.full))
+        if self._outlet.queued > self.full:
+            self.later(self._tell_room)
         return True
 
     def urge(self, byte: bytes) -> bool:
@@ -197,27 +182,20 @@ class Bottom(Endpoint):
     def _writable(self) -> None:
         if self._connecting:
             return self._answered()
-        while self._queue:
-            data = self._queue[0]
-            sent = self._send(data)
-            self._queued -= sent
-            if self._lost:
-                break
-            if sent < len(data):
-                self._queue[0] = data[sent:]
-                break
-            self._queue.popleft()
-        if not self._queue:
-            self._watch.want(WRITE, False)
-            if self._shut and not self._lost:
+        self._outlet.flush()
+        if not self._outlet.queued:
+            if self._shut and not self._outlet.lost:
                 with suppress(OSError):  # reset meanwhile: reading tells
                     self.real.shutdown(socket.SHUT_WR)
             if self.closed:
                 return self._let_go()
             if self._given:
                 return self._part()
-        if self._queued <= self.full // 2 or self._lost:
-            self._room.say(True)
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        if self._outlet.changed(self.full):
+            self.upstream.may_write(self, self._outlet.room)
 
     def _hung_up(self) -> None:
         """The connection is reset or over both ways; read what there is, if we may."""
@@ -225,31 +203,26 @@ class Bottom(Endpoint):
         if number:
             self._error = OSError(number, os.strerror(number))
         if self._ended and self._error is not None:
-            self._lost = True
+            self._outlet.lost = True
             self.upstream.ended(self, self._error)
-
-    def _send(self, data: bytes) -> int:
-        try:
-            sent = self.real.send(data, flags_for(data))
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            # What the peer sent before is still to be read; `_end` tells of this after it.
-            self._error = error
-            self._lost = True
-            self._queue.clear()
-            if self._ended:
-                lost = error
-                self.later(lambda: self.upstream.ended(self, lost))
-            return 0
-        self.moved += sent
-        return sent
 
     def _end(self, error: OSError | None) -> None:
         self._ended = True
-        self._lost = self._lost or error is not None
+        self._outlet.lost = self._outlet.lost or error is not None
         self._watch.want(READ, False)
         self.upstream.ended(self, error)
+
+    # ---- what the way out tells ----
+
+    def sent(self, size: int) -> None:
+        """So much is on its way."""
+        self.moved += size
+
+    def broken(self, error: OSError) -> None:
+        """What the peer sent before is still to be read; `_end` tells of this after it."""
+        self._error = error
+        if self._ended:
+            self.later(lambda: self.upstream.ended(self, error))
 
     # ---- connecting ----
 
@@ -313,6 +286,7 @@ class Bottom(Endpoint):
     def _ready(self) -> None:
         self._watch = self.graph.loop.watch(self.real.fileno())
         self.graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
+        self._outlet = Outlet(self, self._watch, self.real)
 
     def _part(self) -> None:
         self._watch.close()
@@ -320,6 +294,5 @@ class Bottom(Endpoint):
         self._network.release(self)
 
     def _let_go(self) -> None:
-        self._queue.clear()
-        self._watch.close()
-        self.forget()
+        self._outlet.drop()
+        super()._let_go()

@@ -120,18 +120,10 @@ class DatagramBottom(Endpoint):
             self.real.shutdown(how)
         self._shut = self._shut or write
 
-    def close(self) -> None:
-        """Close, after all that was written."""
-        if self._give_up():
-            self._watch.want(READ, False)
-            if not self._queue:
-                self._let_go()
-
-    def abort(self) -> None:
-        """Close, whatever was written."""
-        self._give_up()
-        if self in self._network.open:
-            self._let_go()
+    @property
+    def unsent(self) -> bool:
+        """Whether datagrams wait for the kernel to have room."""
+        return bool(self._queue)
 
     # ---- data ----
 
@@ -233,8 +225,7 @@ class DatagramBottom(Endpoint):
 
     def _let_go(self) -> None:
         self._queue.clear()
-        self._watch.close()
-        self.forget()
+        super()._let_go()
 
 
 def _enlarge(real: socket.socket) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Address, Context, FlowHandler, numeric
 from tesla_trace.io.graph import Graph
+from tesla_trace.io.loop import READ, Watch
 
 if TYPE_CHECKING:
     from tesla_trace.io.network import Network
@@ -26,6 +27,8 @@ class Endpoint(FlowHandler):
     """
 
     name = "network"
+
+    _watch: Watch
 
     def __init__(
         self, ctx: Context, graph: Graph, network: Network, real: socket.socket | None = None
@@ -86,6 +89,24 @@ class Endpoint(FlowHandler):
             self.real.bind(address)
             self.bound = address
 
+    def close(self) -> None:
+        """Close, after all that was written."""
+        if self._give_up():
+            self._watch.want(READ, False)
+            if not self.unsent:
+                self._let_go()
+
+    def abort(self) -> None:
+        """Close, whatever was written."""
+        self._give_up()
+        if self in self._network.open:
+            self._let_go()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something that was written waits to be sent."""
+        raise NotImplementedError
+
     def getsockname(self) -> Address:
         """Our own address."""
         if self._last_name is not None:
@@ -117,8 +138,9 @@ class Endpoint(FlowHandler):
         """The answer of the kernel's socket."""
         return fcntl.ioctl(self.real, request, argument)
 
-    def forget(self) -> None:
+    def _let_go(self) -> None:
         """Close the socket: nothing is left to do with it."""
+        self._watch.close()
         if self.real.fileno() >= 0:  # else the program has it
             with suppress(OSError):
                 self._last_name = self.real.getsockname()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from typing import Protocol
 
 from tesla_trace.flow import Address, Context, FlowHandler, named
 from tesla_trace.io.graph import Graph
-from tesla_trace.io.loop import READ, WRITE
+from tesla_trace.io.loop import READ
+from tesla_trace.io.outlet import Outlet
 from tesla_trace.io.pair import Pair
-from tesla_trace.io.urgent import Urgent, at_mark, flags_for, take
+from tesla_trace.io.urgent import Urgent, at_mark, take
 
 PIECE = 256 * 1024
 """Bytes read at a time."""
@@ -59,10 +59,8 @@ class Top(FlowHandler):
         self._owner = owner
         self._watch = pair.watch
         graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
-        self._queue: deque[bytes] = deque()
-        self._queued = 0
+        self._outlet = Outlet(self, pair.watch)
         self._may_write = True
-        self._may_avail = True
         self._open = self._deaf = self._done = self._marked = False
         self._shut_in = self._shut_out = False
         self._end: OSError | bool = False
@@ -81,16 +79,15 @@ class Top(FlowHandler):
     def quiet(self) -> bool:
         """Whether nothing waits for the program here, and neither direction is over."""
         over = self._deaf or self._done or self._shut_in or self._shut_out
-        return not (self._queue or self._marked or over or self._end is not False)
+        return not (self._outlet.queued or self._marked or over or self._end is not False)
 
     def open(self) -> None:
         """Begin to read what the program writes: it is connected now."""
         self._open = True
         self.graph.opened()
         self._watch.want(READ, self._may_write)
-        if self._queue:
-            self._watch.want(WRITE, True)
-        elif self._end is not False:
+        self._outlet.start(self._pair.master)
+        if self._end is not False and not self._outlet.queued:
             self._finish_in()
 
     def shut(self, read: bool, write: bool) -> None:
@@ -117,21 +114,9 @@ class Top(FlowHandler):
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         """Hand over at once what the pair takes, and the rest when it does."""
-        if self._deaf:
+        if self._deaf or not self._outlet.put(data):
             return False
-        if self._open and not self._queue:
-            sent = self._send(data)
-            if sent == len(data):
-                return True
-            if self._deaf:
-                return False
-            data = data[sent:]
-        self._queue.append(data)
-        self._queued += len(data)
-        self._watch.want(WRITE, self._open)
-        if self._queued > self._pair.full and self._may_avail:
-            self._may_avail = False
-            self.may_avail(False)
+        self._tell_room()
         return True
 
     def urgent(self, source: FlowHandler, byte: bytes) -> bool:
@@ -148,7 +133,7 @@ class Top(FlowHandler):
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         """End the stream to the program once it has all that came before."""
         self._end = error or self._end or True
-        if self._open and not self._queue:
+        if self._open and not self._outlet.queued:
             self._finish_in()
 
     # ---- what the loop tells ----
@@ -186,24 +171,14 @@ class Top(FlowHandler):
                     self.below.urge(byte)
 
     def _writable(self) -> None:
-        while self._queue and not self._deaf:
-            data = self._queue[0]
-            sent = self._send(data)
-            self._queued -= sent
-            if sent < len(data):
-                self._queue[0] = data[sent:]
-                break
-            self._queue.popleft()
-        if self._deaf:
-            self._queue.clear()
-        if not self._queue:
-            self._queued = 0
-            self._watch.want(WRITE, False)
-            if self._end is not False:
-                return self._finish_in()
-        if self._queued <= self._pair.full // 2 and not self._may_avail:
-            self._may_avail = True
-            self.may_avail(True)
+        self._outlet.flush()
+        if self._end is not False and not self._outlet.queued:
+            return self._finish_in()
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        if self._outlet.changed(self._pair.full):
+            self.may_avail(self._outlet.room)
 
     def _hung_up(self) -> None:
         """The program has closed; while we read, reading tells, in its place behind the data."""
@@ -212,18 +187,6 @@ class Top(FlowHandler):
         elif self._done:
             self._leave(unread=self._pair.left_unread())
 
-    def _send(self, data: bytes) -> int:
-        try:
-            sent = self._pair.master.send(data, flags_for(data))
-        except BlockingIOError:
-            return 0
-        except OSError:  # closed, or shut down for reading
-            self._deaf = True
-            return 0
-        self.ctx.flow.into += sent
-        self._owner.delivered()
-        return sent
-
     def _refuse(self) -> None:
         """Nothing can be written any more: what the program writes fails with EPIPE."""
         if not self._done and not self.closed:
@@ -231,13 +194,24 @@ class Top(FlowHandler):
             self._watch.want(READ, False)
             self._pair.refuse()
 
+    # ---- what the way out tells ----
+
+    def sent(self, size: int) -> None:
+        """So much is there for the program to read."""
+        self.ctx.flow.into += size
+        self._owner.delivered()
+
+    def broken(self, error: OSError) -> None:
+        """The program has closed its end, or shut it down for reading; reading tells which."""
+        self._deaf = True
+
     # ---- ends ----
 
     def _leave(self, unread: bool) -> None:
         """The program has closed its socket; or both directions are over, which looks the same."""
-        shut_in = self._shut_in or self._end is True and not self._queue
+        shut_in = self._shut_in or self._end is True and not self._outlet.queued
         over = shut_in and (self._shut_out or self._done)
-        if self._open and (unread or self._queue or self._owner.resets()):
+        if self._open and (unread or self._outlet.queued or self._owner.resets()):
             self.abort()
         else:
             self.close()

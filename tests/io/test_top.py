@@ -106,7 +106,7 @@ def test_we_hold_little_of_what_the_program_writes(world, peers, words):
     application, peer = peers(*words)
     taken = application.sends_no_more()
     (bottom,) = application.graph.bottoms
-    held = bottom._queued
+    held = bottom._outlet.queued
     assert 0 < held <= MIB
     assert taken > held
     if words[0] == "+dummy":
@@ -136,7 +136,7 @@ def test_we_hold_little_of_what_the_peer_sends(world, peers, words):
         except BlockingIOError:
             calm += 1
             world.loop.turn(0.001)
-    assert 0 < application.top._queued <= MIB
+    assert 0 < application.top._outlet.queued <= MIB
     assert len(application.receive(sent)) == sent
 
 
