@@ -15,7 +15,7 @@ from tesla_trace.flow import Address, Context, FlowHandler, failure, numeric
 from tesla_trace.io.endpoint import Endpoint, fitting
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ, WRITE
-from tesla_trace.io.outlet import Outlet
+from tesla_trace.io.outlet import Outlet, StreamEnd
 from tesla_trace.io.pair import FULL
 from tesla_trace.io.urgent import Urgent, at_mark, prepare, take
 
@@ -31,7 +31,7 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: close resets the connection (socket(7))."""
 
 
-class Bottom(Endpoint):
+class Bottom(Endpoint, StreamEnd):
     """A stream of the network, or a socket that listens for streams."""
 
     def __init__(
@@ -45,7 +45,6 @@ class Bottom(Endpoint):
         self._connecting = self._listening = self._ended = self._marked = False
         self._given = False
         self._may = True
-        self._shut = False
         self._error: OSError | None = None
 
     def start(self) -> None:
@@ -64,14 +63,14 @@ class Bottom(Endpoint):
     @property
     def quiet(self) -> bool:
         """Whether nothing waits to be sent, and neither direction is over."""
-        over = self._shut or self._outlet.lost or self._ended or self._error is not None
-        return not (self._outlet.queued or self._marked or self._connecting or over)
+        over = self._ended or self._error is not None
+        return self.outlet.quiet and not (self._marked or self._connecting or over)
 
     def give_away(self) -> None:
         """Leave the socket to the program, which has it by now, once what was written is sent."""
         self._given = True
         self._watch.want(READ, False)
-        if not self._outlet.queued:
+        if not self.outlet.queued:
             self._part()
 
     @contextmanager
@@ -109,10 +108,10 @@ class Bottom(Endpoint):
         """End a direction, the way out after all that was written."""
         if read:
             self.real.shutdown(socket.SHUT_RD)
-        if write and not self._shut:
-            if not self._outlet.queued:
+        if write and not self.outlet.ended:
+            if not self.outlet.queued:
                 self.real.shutdown(socket.SHUT_WR)
-            self._shut = True
+            self.outlet.ended = True
 
     def abort(self) -> None:
         """Reset the connection; one that was given away is the program's to reset."""
@@ -126,16 +125,15 @@ class Bottom(Endpoint):
     @property
     def unsent(self) -> bool:
         """Whether something that was written waits to be sent, and is ours to send."""
-        return self._outlet.queued > 0 and not self._given
+        return self.outlet.queued > 0 and not self._given
 
     # ---- data ----
 
     def write(self, data: bytes, to: Address | None = None) -> bool:
         """Send at once what the kernel takes, and the rest when it does."""
-        if self._shut or not self._outlet.put(data):
+        if not self.outlet.put(data):
             return False
-        if self._outlet.queued > self.full:
-            self.later(self._tell_room)
+        self.throttle()
         return True
 
     def urge(self, byte: bytes) -> bool:
@@ -156,6 +154,9 @@ class Bottom(Endpoint):
         if self._listening:
             return self.upstream.accept_ready(self)
         try:
+            if taken := self.splice(self.real, self.upstream, self.graph.pipes):
+                self.moved += taken
+                return self._pass_urgent()
             data = self.real.recv(PIECE)
         except BlockingIOError:
             return
@@ -164,11 +165,12 @@ class Bottom(Endpoint):
         if not data:
             return self._end(self._error)
         self.moved += len(data)
-        if not self.upstream.avail(self, data) and not self.closed:
-            self.may_avail(False)
+        if not self.upstream.avail(self, data):
+            self.unwanted()
         self._pass_urgent()
 
-    def _urged(self) -> None:
+    def urged(self) -> None:
+        """Hand an urgent byte up in its place."""
         self._marked = True
         self._pass_urgent()
 
@@ -182,9 +184,9 @@ class Bottom(Endpoint):
     def _writable(self) -> None:
         if self._connecting:
             return self._answered()
-        self._outlet.flush()
-        if not self._outlet.queued:
-            if self._shut and not self._outlet.lost:
+        self.outlet.flush()
+        if not self.outlet.queued:
+            if self.outlet.ended and not self.outlet.lost:
                 with suppress(OSError):  # reset meanwhile: reading tells
                     self.real.shutdown(socket.SHUT_WR)
             if self.closed:
@@ -193,9 +195,14 @@ class Bottom(Endpoint):
                 return self._part()
         self._tell_room()
 
+    def throttle(self) -> None:
+        """Ask for a stop, in an event of its own, if too much waits."""
+        if self.outlet.queued > self.full and self.outlet.room:
+            self.later(self._tell_room)
+
     def _tell_room(self) -> None:
-        if self._outlet.changed(self.full):
-            self.upstream.may_write(self, self._outlet.room)
+        if self.outlet.changed(self.full):
+            self.upstream.may_write(self, self.outlet.room)
 
     def _hung_up(self) -> None:
         """The connection is reset or over both ways; read what there is, if we may."""
@@ -203,14 +210,19 @@ class Bottom(Endpoint):
         if number:
             self._error = OSError(number, os.strerror(number))
         if self._ended and self._error is not None:
-            self._outlet.lost = True
+            self.outlet.lost = True
             self.upstream.ended(self, self._error)
 
     def _end(self, error: OSError | None) -> None:
         self._ended = True
-        self._outlet.lost = self._outlet.lost or error is not None
+        self.outlet.lost = self.outlet.lost or error is not None
         self._watch.want(READ, False)
         self.upstream.ended(self, error)
+
+    def unwanted(self) -> None:
+        """Leave it with the kernel."""
+        if not self.closed:
+            self.may_avail(False)
 
     # ---- what the way out tells ----
 
@@ -285,8 +297,8 @@ class Bottom(Endpoint):
 
     def _ready(self) -> None:
         self._watch = self.graph.loop.watch(self.real.fileno())
-        self.graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
-        self._outlet = Outlet(self, self._watch, self.real)
+        self.graph.serve(self._watch, self._readable, self._writable, self._hung_up, self.urged)
+        self.outlet = Outlet(self, self._watch, self.real)
 
     def _part(self) -> None:
         self._watch.close()
@@ -294,5 +306,5 @@ class Bottom(Endpoint):
         self._network.release(self)
 
     def _let_go(self) -> None:
-        self._outlet.drop()
+        self.outlet.drop()
         super()._let_go()

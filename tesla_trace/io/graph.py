@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tesla_trace.flow import Flow, FlowHandler, failure, trace
 from tesla_trace.io.loop import Alarm, Loop, Watch
+from tesla_trace.io.pipes import Pipes
 
 Call = Callable[[], object]
 
@@ -44,6 +45,8 @@ class Graph:
         self.guise = guise
         self.top: TopEnd | None = None
         self.bottoms: list[FlowHandler] = []
+        self.pipes: Pipes | None = None
+        """Through which bytes may go that no handler wants; None if they may not."""
         self._crashed = False
         self._when_open: list[Call] | None = None
 

@@ -12,6 +12,7 @@ from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.endpoint import Endpoint
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import Loop
+from tesla_trace.io.pipes import Pipes
 from tesla_trace.io.resolver import Resolver
 
 STALLED = 60.0
@@ -21,12 +22,25 @@ STALLED = 60.0
 def _unheard(flow: Flow) -> None: ...
 
 
-class Network:
-    """Makes the bottoms of graphs, and knows which still have something to send."""
+def _unsaid(line: str) -> None: ...
 
-    def __init__(self, loop: Loop, datapath: Datapath = Datapath.AUTO) -> None:
+
+class Network:
+    """Makes the bottoms of graphs, and knows which still have something to send.
+
+    Args:
+        say: writes a line to the log, once.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        datapath: Datapath = Datapath.AUTO,
+        say: Callable[[str], None] = _unsaid,
+    ) -> None:
         self.loop = loop
         self.datapath = datapath
+        self.pipes = Pipes(say, eager=datapath is Datapath.SPLICE)
         self.resolver = Resolver(loop)
         self.open: set[Endpoint] = set()
         self.flow: Callable[[], Flow] = Flow
@@ -37,6 +51,8 @@ class Network:
 
     def bottom(self, graph: Graph, domain: int, real: socket.socket) -> Bottom:
         """A stream of the network, for a graph."""
+        if self.datapath is not Datapath.HANDLERS:
+            graph.pipes = self.pipes
         return Bottom(self._context(graph, domain, socket.SOCK_STREAM), graph, self, real)
 
     def datagrams(self, graph: Graph, domain: int, real: socket.socket) -> DatagramBottom:

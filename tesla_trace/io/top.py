@@ -8,7 +8,7 @@ from typing import Protocol
 from tesla_trace.flow import Address, Context, FlowHandler, named
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import READ
-from tesla_trace.io.outlet import Outlet
+from tesla_trace.io.outlet import Outlet, StreamEnd
 from tesla_trace.io.pair import Pair
 from tesla_trace.io.urgent import Urgent, at_mark, take
 
@@ -41,7 +41,7 @@ class Owner(Protocol):
         """The flow is over, but the program may still have its socket."""
 
 
-class Top(FlowHandler):
+class Top(FlowHandler, StreamEnd):
     """Bytes between the pair and the graph, and the life of the program's socket.
 
     The program's socket may outlive a graph, and connect again through another: so the pair is the
@@ -58,10 +58,10 @@ class Top(FlowHandler):
         self._pair = pair
         self._owner = owner
         self._watch = pair.watch
-        graph.serve(self._watch, self._readable, self._writable, self._hung_up, self._urged)
-        self._outlet = Outlet(self, pair.watch)
+        graph.serve(self._watch, self._readable, self._writable, self._hung_up, self.urged)
+        self.outlet = Outlet(self, pair.watch)
         self._may_write = True
-        self._open = self._deaf = self._done = self._marked = False
+        self._open = self._done = self._marked = False
         self._shut_in = self._shut_out = False
         self._end: OSError | bool = False
 
@@ -78,16 +78,16 @@ class Top(FlowHandler):
     @property
     def quiet(self) -> bool:
         """Whether nothing waits for the program here, and neither direction is over."""
-        over = self._deaf or self._done or self._shut_in or self._shut_out
-        return not (self._outlet.queued or self._marked or over or self._end is not False)
+        over = self._done or self._shut_in or self._shut_out or self._end is not False
+        return self.outlet.quiet and not (self._marked or over)
 
     def open(self) -> None:
         """Begin to read what the program writes: it is connected now."""
         self._open = True
         self.graph.opened()
         self._watch.want(READ, self._may_write)
-        self._outlet.start(self._pair.master)
-        if self._end is not False and not self._outlet.queued:
+        self.outlet.start(self._pair.master)
+        if self._end is not False and not self.outlet.queued:
             self._finish_in()
 
     def shut(self, read: bool, write: bool) -> None:
@@ -114,9 +114,9 @@ class Top(FlowHandler):
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         """Hand over at once what the pair takes, and the rest when it does."""
-        if self._deaf or not self._outlet.put(data):
+        if not self.outlet.put(data):
             return False
-        self._tell_room()
+        self.throttle()
         return True
 
     def urgent(self, source: FlowHandler, byte: bytes) -> bool:
@@ -133,13 +133,16 @@ class Top(FlowHandler):
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         """End the stream to the program once it has all that came before."""
         self._end = error or self._end or True
-        if self._open and not self._outlet.queued:
+        if self._open and not self.outlet.queued:
             self._finish_in()
 
     # ---- what the loop tells ----
 
     def _readable(self) -> None:
         try:
+            if taken := self.splice(self._pair.master, self.below, self.graph.pipes):
+                self.ctx.flow.out += taken
+                return self._pass_urgent()
             data = self._pair.master.recv(PIECE)
         except BlockingIOError:
             return
@@ -148,7 +151,7 @@ class Top(FlowHandler):
         if data:
             self.ctx.flow.out += len(data)
             if not self.below.write(data):
-                self._refuse()
+                self.unwanted()
             self._pass_urgent()
         elif self._pair.gone():
             self._leave(unread=False)
@@ -158,7 +161,8 @@ class Top(FlowHandler):
             with suppress(OSError):  # reset meanwhile: an event tells
                 self.shutdown(False, True)
 
-    def _urged(self) -> None:
+    def urged(self) -> None:
+        """Send an urgent byte on in its place."""
         self._marked = True
         self._pass_urgent()
 
@@ -171,14 +175,15 @@ class Top(FlowHandler):
                     self.below.urge(byte)
 
     def _writable(self) -> None:
-        self._outlet.flush()
-        if self._end is not False and not self._outlet.queued:
+        self.outlet.flush()
+        if self._end is not False and not self.outlet.queued:
             return self._finish_in()
-        self._tell_room()
+        self.throttle()
 
-    def _tell_room(self) -> None:
-        if self._outlet.changed(self._pair.full):
-            self.may_avail(self._outlet.room)
+    def throttle(self) -> None:
+        """Ask for a stop, or end it."""
+        if self.outlet.changed(self._pair.full):
+            self.may_avail(self.outlet.room)
 
     def _hung_up(self) -> None:
         """The program has closed; while we read, reading tells, in its place behind the data."""
@@ -187,7 +192,7 @@ class Top(FlowHandler):
         elif self._done:
             self._leave(unread=self._pair.left_unread())
 
-    def _refuse(self) -> None:
+    def unwanted(self) -> None:
         """Nothing can be written any more: what the program writes fails with EPIPE."""
         if not self._done and not self.closed:
             self._done = True
@@ -203,15 +208,18 @@ class Top(FlowHandler):
 
     def broken(self, error: OSError) -> None:
         """The program has closed its end, or shut it down for reading; reading tells which."""
-        self._deaf = True
 
     # ---- ends ----
 
+    def _give_up(self) -> bool:
+        self.outlet.drop()
+        return super()._give_up()
+
     def _leave(self, unread: bool) -> None:
         """The program has closed its socket; or both directions are over, which looks the same."""
-        shut_in = self._shut_in or self._end is True and not self._outlet.queued
+        shut_in = self._shut_in or self._end is True and not self.outlet.queued
         over = shut_in and (self._shut_out or self._done)
-        if self._open and (unread or self._outlet.queued or self._owner.resets()):
+        if self._open and (unread or self.outlet.queued or self._owner.resets()):
             self.abort()
         else:
             self.close()
@@ -223,8 +231,8 @@ class Top(FlowHandler):
     def _finish_in(self) -> None:
         if isinstance(self._end, OSError):
             self._finish(self._end)
-        elif not self._deaf:
-            self._deaf = True
+        elif not self.outlet.ended and not self.outlet.lost:
+            self.outlet.ended = True
             self._pair.end()
             self._owner.delivered()
 

@@ -69,7 +69,7 @@ class Session:
         self.held = Held(loop)
         self.copies = Copies(loop)
         self.ends = Ends(loop, self.say_once)
-        self.network = Network(loop, datapath)
+        self.network = Network(loop, datapath, self.say_once)
         self.network.flow = self.flow
         self.network.over = self._over_now
         self.spare = Spare(self)

@@ -8,7 +8,10 @@ from tests.io.world import World
 
 @pytest.fixture
 def world():
-    return World()
+    world = World()
+    yield world
+    assert len(world.network.pipes.idle) == world.network.pipes.made  # no flow has kept one
+    world.network.pipes.close()
 
 
 @pytest.fixture(autouse=True)

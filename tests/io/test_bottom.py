@@ -145,7 +145,7 @@ def test_back_pressure(world, connected):
         written += len(piece)
         world.turn(1)
     assert above.told == [("may_write", False)]
-    waiting = bottom._outlet.queued
+    waiting = bottom.outlet.queued
     assert FULL < waiting <= FULL + 2 * len(piece)
     received = 0
     peer.setblocking(False)

@@ -5,17 +5,31 @@ import socket
 
 import pytest
 
+from tesla_trace.io.datapath import Datapath
 from tests.io.world import tcp
 
 MIB = 2**20
 
 
-@pytest.fixture
-def peers(world):
-    """A flow under `+dummy`, and its peer."""
+ASIDE = "+fixtures.handlers:Aside"
+
+WAYS = {
+    "handlers": (Datapath.HANDLERS, "+dummy"),
+    "splice": (Datapath.SPLICE, ASIDE),
+    "auto": (Datapath.AUTO, "+fixtures.handlers:AsideOnceConnected"),
+}
+"""How bytes go, and the handlers that let them."""
+
+
+@pytest.fixture(params=WAYS)
+def peers(world, request):
+    """A flow under handlers, or such as let its bytes go each way, and its peer."""
     made = []
+    datapath, usual = WAYS[request.param]
+    world.allow(datapath)
 
     def make(*words):
+        words = words or (usual,)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             application = world.flow(*words)
             application.connect(listener.getsockname())
@@ -33,7 +47,7 @@ def peers(world):
 
 
 def test_both_ways(world, peers):
-    application, peer = peers("+dummy")
+    application, peer = peers()
     application.end.send(b"question")
     world.turn()
     assert peer.recv(100) == b"question"
@@ -42,7 +56,7 @@ def test_both_ways(world, peers):
 
 
 def test_the_program_ends_its_direction(world, peers):
-    application, peer = peers("+dummy")
+    application, peer = peers()
     application.end.send(b"last")
     application.end.shutdown(socket.SHUT_WR)
     world.turn()
@@ -54,7 +68,7 @@ def test_the_program_ends_its_direction(world, peers):
 
 
 def test_the_peer_ends_its_direction(world, peers):
-    application, peer = peers("+dummy")
+    application, peer = peers()
     peer.sendall(b"last")
     peer.shutdown(socket.SHUT_WR)
     assert application.receive(100) == b"last"
@@ -64,7 +78,7 @@ def test_the_peer_ends_its_direction(world, peers):
 
 
 def test_the_program_closes(world, peers):
-    application, peer = peers("+dummy")
+    application, peer = peers()
     application.end.send(b"last")
     application.end.close()
     world.until(lambda: "left" in application.told)
@@ -72,7 +86,7 @@ def test_the_program_closes(world, peers):
 
 
 def test_the_program_closes_with_something_unread(world, peers):
-    application, peer = peers("+dummy")
+    application, peer = peers()
     peer.sendall(b"nobody reads this")
     world.until(lambda: _readable(application))
     application.end.close()
@@ -89,7 +103,7 @@ def _readable(application):
 
 
 def test_the_peer_resets(world, peers):
-    application, peer = peers("+dummy")
+    application, peer = peers()
     peer.sendall(b"last words")
     world.until(lambda: _readable(application))
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -100,16 +114,18 @@ def test_the_peer_resets(world, peers):
         application.end.recv(1)
 
 
-@pytest.mark.parametrize("words", [["+dummy"], ["+dummy", "+dummy", "+dummy"], ["+compress"]])
+@pytest.mark.parametrize(
+    "words", [["+dummy"], ["+dummy", "+dummy", "+dummy"], ["+compress"], [ASIDE]]
+)
 def test_we_hold_little_of_what_the_program_writes(world, peers, words):
     """At most 1 MiB in this direction, however slow the peer: the rest waits in the kernel."""
     application, peer = peers(*words)
     taken = application.sends_no_more()
     (bottom,) = application.graph.bottoms
-    held = bottom._outlet.queued
+    held = bottom.outlet.queued
     assert 0 < held <= MIB
     assert taken > held
-    if words[0] == "+dummy":
+    if words[0] != "+compress":
         received = 0
         peer.setblocking(False)
 
@@ -124,7 +140,7 @@ def test_we_hold_little_of_what_the_program_writes(world, peers, words):
         world.until(drained)
 
 
-@pytest.mark.parametrize("words", [["+dummy"], ["+dummy", "+dummy", "+dummy"]])
+@pytest.mark.parametrize("words", [["+dummy"], ["+dummy", "+dummy", "+dummy"], [ASIDE]])
 def test_we_hold_little_of_what_the_peer_sends(world, peers, words):
     application, peer = peers(*words)
     peer.setblocking(False)
@@ -136,7 +152,7 @@ def test_we_hold_little_of_what_the_peer_sends(world, peers, words):
         except BlockingIOError:
             calm += 1
             world.loop.turn(0.001)
-    assert 0 < application.top._outlet.queued <= MIB
+    assert 0 < application.top.outlet.queued <= MIB
     assert len(application.receive(sent)) == sent
 
 

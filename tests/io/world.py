@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tesla_trace.flow import Address, Context, Flow, FlowHandler, Stack, parse
+from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.network import Network
@@ -32,8 +33,12 @@ class World:
 
     def __init__(self) -> None:
         self.loop = Loop(_raised)
-        self.network = Network(self.loop)
         self.log: list[str] = []
+        self.allow(Datapath.AUTO)
+
+    def allow(self, datapath: Datapath) -> None:
+        """Let bytes go these ways from now on."""
+        self.network = Network(self.loop, datapath, self.log.append)
 
     def until(self, holds: Callable[[], object]) -> None:
         """Turn the loop until something holds."""
@@ -116,6 +121,7 @@ class Application:
         self.end.setblocking(False)
         self.pair.given()
         self.told: list[Any] = []
+        self.deliveries = 0
         self.graph = world.graph()
         flow = self.graph.flow
 
@@ -171,7 +177,8 @@ class Application:
     def arrived(self) -> None:
         self.told.append("arrived")
 
-    def delivered(self) -> None: ...
+    def delivered(self) -> None:
+        self.deliveries += 1
 
     def left(self) -> None:
         self.told.append("left")
