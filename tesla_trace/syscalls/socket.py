@@ -291,7 +291,7 @@ class Socket(ProgramSocket):
 
     def _handed_back(self) -> bool:
         """Whether the program has the kernel's socket: the one call that waited gives it to it."""
-        if len(self.waiters) != 1 or self.waiters[0].more or self.direct is None:
+        if not self.tries or len(self.waiters) != 1 or self.waiters[0].more or self.direct is None:
             return False
         call = self.waiters[0]
         self.told = True

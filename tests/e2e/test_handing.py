@@ -276,7 +276,12 @@ print(flow.recv(5), fcntl.fcntl(flow, fcntl.F_GETOWN) == os.getpid())"""
     check(program(way, then), echo, tmp_path=tmp_path, back=False)
 
 
-@pytest.mark.parametrize("words", [SPLICED, ["--datapath=handlers", *HANDED_BACK], ["+dummy"]])
+AT_BIRTH = ["--datapath=splice", "+fixtures.handlers:Aside"]
+
+
+@pytest.mark.parametrize(
+    "words", [SPLICED, AT_BIRTH, ["--datapath=handlers", *HANDED_BACK], ["+dummy"]]
+)
 def test_it_is_not_handed_back_unless_wanted(words, echo, tmp_path):
     code = program(BLOCKING, "flow.send(bytes(100000)); flow.recv(1)")
     check(code, echo, tmp_path=tmp_path, back=False, handlers=words)
