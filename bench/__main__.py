@@ -5,25 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from bench import calls, datagrams, eintr, machine, many, programs, report, start, stream
+from bench import machine, report
+from bench.groups import GROUPS
 from bench.measure import Row
+from bench.progress import watched
 from bench.settings import Settings
 from tesla_trace.tables import show
-
-Rows = Callable[[Settings], Iterable[Row]]
-
-GROUPS: dict[str, Rows] = {
-    "calls": calls.rows,
-    "eintr": eintr.rows,
-    "programs": programs.rows,
-    "start": start.rows,
-    "stream": stream.rows,
-    "many": many.rows,
-    "datagrams": datagrams.rows,
-}
 
 
 def main() -> int:
@@ -36,26 +26,36 @@ def main() -> int:
         parser.error(f"{' '.join(unknown)}: no such group; there are {' '.join(GROUPS)}")
     broken: list[str] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        settings = Settings(Path(folder), words.quick)
-        rows = list(_all(words.groups or GROUPS, settings, broken))
+        tables = _measured(words.groups or list(GROUPS), Path(folder), words.quick, broken)
     print(machine.name())
-    show(report.TITLES, [report.cells(row) for row in rows])
-    if not (broken or words.quick or words.groups):
-        report.write(machine.name(), rows)
+    for group, rows in tables.items():
+        print(f"\n{group}")
+        show(report.TITLES, [report.cells(row) for row in rows])
+        if not (words.quick or broken):
+            report.write(group, machine.name(), rows)
     for line in broken:
         print(line, file=sys.stderr)
     return bool(broken)
 
 
-def _all(groups: Iterable[str], settings: Settings, broken: list[str]) -> Iterator[Row]:
-    for group in groups:
-        print(f"{group} ...", file=sys.stderr)
-        try:
-            yield from GROUPS[group](settings)
-        except machine.Missing as wrong:
-            yield Row(group, "", None, missing=str(wrong))
-        except RuntimeError as wrong:
-            broken.append(f"{group}: not measured to its end: {wrong}")
+def _measured(
+    groups: Iterable[str], folder: Path, quick: bool, broken: list[str]
+) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {}
+    with watched() as progress:
+        for name in groups:
+            group = GROUPS[name]
+            seconds = group.quick if quick else group.full
+            rows = tables[name] = []
+            progress.group(name)
+            try:
+                for row in group.rows(Settings(folder, quick, seconds, progress)):
+                    rows.append(row)
+            except machine.Missing as wrong:
+                rows.append(Row(name, "", None, missing=str(wrong)))
+            except RuntimeError as wrong:
+                broken.append(f"{name}: not measured to its end: {wrong}")
+    return tables
 
 
 if __name__ == "__main__":

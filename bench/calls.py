@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from bench.machine import compiled, tesla
-from bench.measure import Row, Worker, at_most, rounds
+from bench.measure import Row, Worker, at_most
 from bench.settings import Settings
 from bench.stream import served
 
@@ -29,9 +29,10 @@ def rows(settings: Settings) -> Iterator[Row]:
         for kind, how, where, goal in ROWS:
             loop = open.enter_context(Worker([notify, how, caller, port]))
             sides = {"native": native, "C loop": loop, "ours": ours}
-            figures = rounds(
+            figures = settings.measured(
                 {side: worker.asked(f"{kind} {calls}") for side, worker in sides.items()},
-                settings.rounds(fine=True),
+                fine=True,
+                part=1 / len(ROWS),
             )
             native_median = sorted(figures["native"])[len(figures["native"]) // 2]
             yield Row(

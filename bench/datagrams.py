@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from bench.machine import compiled, tesla
-from bench.measure import Row, Worker, at_most, rounds
+from bench.measure import Row, Worker, at_most
 from bench.settings import Settings
 
 RATE = 20_000
@@ -46,7 +46,7 @@ def _floods(settings: Settings) -> Iterator[Row]:
         "both": lost(ours, ours),
         "asked": lost(ours, [], "from"),
     }
-    figures = rounds(sides, 3)
+    figures = settings.measured(sides, 3, part=0.8)
     for side, who in (
         ("received", "receiver under us, recv(2)"),
         ("both", "receiver and sender under us, recv(2) and send(2)"),
@@ -67,7 +67,7 @@ def _talk(settings: Settings) -> Iterator[Row]:
             "streams": open.enter_context(Worker([*tesla("+compress"), talk])),
         }
         asked = {side: worker.asked(f"unix {calls}") for side, worker in workers.items()}
-        figures = rounds(asked, settings.rounds(fine=True))
+        figures = settings.measured(asked, fine=True, part=0.2)
     what = "sendmsg and recvmsg on a UNIX socket"
     yield Row(what, "native", None, figures["ours"], figures["native"], "ns")
     what += ", where no handler serves datagrams"

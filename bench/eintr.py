@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bench.machine import compiled, tesla
-from bench.measure import Row, Worker, rounds
+from bench.measure import Row, Worker
 from bench.settings import Settings
 
 INTERVALS = {"1 ms": 1000, "50 µs": 50}
@@ -22,7 +22,7 @@ def rows(settings: Settings) -> Iterator[Row]:
                 side: _rate(worker, f"{interval} {calls}")
                 for side, worker in {"native": native, "ours": ours}.items()
             }
-            figures = rounds(sides, settings.rounds())
+            figures = settings.measured(sides, part=1 / len(INTERVALS))
             yield Row(
                 f"trapped calls that fail with EINTR, a signal each {shown} without SA_RESTART",
                 "",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from types import TracebackType
 
 PATIENCE = 300.0
 """Seconds after which a side is taken to hang."""
+
+FEWEST = 3
+"""Rounds of which there is a median worth the name."""
 
 Figures = dict[str, list[float]]
 """What each side gave, round by round."""
@@ -133,17 +138,32 @@ class Worker:
         self._process.stdout.close()
 
 
-def rounds(sides: Mapping[str, Callable[[], float]], count: int) -> Figures:
+def rounds(
+    sides: Mapping[str, Callable[[], float]],
+    count: int,
+    seconds: float = inf,
+    said: Callable[[int, int, str], None] = lambda turn, count, side: None,
+) -> Figures:
     """Let all sides measure `count` times, in turns, each round in another order.
 
     One round before that does not count: it fills caches, and makes what is made once.
+
+    Args:
+        seconds: when another round would take longer than this in all, there is none; but
+            FEWEST are made whatever they take.
+        said: is told the round, of how many, and the side that is next.
     """
     figures: Figures = {side: [] for side in sides}
     names = list(sides)
-    for turn in range(-1, count):
+    since = time.monotonic()
+    for turn in range(count + 1):
+        spent = time.monotonic() - since
+        if turn > FEWEST and spent + spent / turn > seconds:
+            break
         for side in names:
+            said(turn, count, side)
             value = sides[side]()
-            if turn >= 0:
+            if turn > 0:
                 figures[side].append(value)
         names.append(names.pop(0))
     return figures

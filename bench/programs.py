@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.machine import HERE, Missing, compiled, need, supervisor_of, tesla
-from bench.measure import Goal, Row, Worker, at_most, rounds
+from bench.measure import Goal, Row, Worker, at_most
 from bench.settings import Settings
 
 OURS = "ours"
@@ -62,7 +62,7 @@ def _timed(
         sides = {OURS: timed(OURS, open.enter_context(Worker([*tesla("+dummy"), *timer])))}
         for versus in against:
             sides[versus] = timed(versus, open.enter_context(Worker([*under[versus], *timer])))
-        figures = rounds(sides, count // 6 if settings.quick else count)
+        figures = settings.measured(sides, count // 6 if settings.quick else count, part=1 / 4)
     walls = {side: statistics.median(values[1:]) for side, values in clock.items()}
     return {
         versus: Row(

@@ -14,7 +14,7 @@ from tesla_trace.tables import markdown, renewed
 TITLES = ("what", "against", "ours", "theirs", "ratio", "spread", "must reach", "verdict")
 
 README = HERE / "README.md"
-RESULTS = HERE / "results" / "must-reach.csv"
+RESULTS = HERE / "results"
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -31,10 +31,10 @@ def cells(row: Row) -> tuple[str, ...]:
     return what, row.versus, ours, other, ratio, _spread(row.ratios()), goal, row.verdict()
 
 
-def write(machine: str, rows: Sequence[Row]) -> None:
-    """Keep every round in a file, and the table in the README beside it."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
+def write(group: str, machine: str, rows: Sequence[Row], results: Path = RESULTS) -> None:
+    """Keep every round in the group's file, and its table in the README."""
+    results.mkdir(exist_ok=True)
+    with (results / f"{group}.csv").open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(("machine", "what", "against", "unit", "round", "ours", "theirs", "missing"))
         for row in rows:
@@ -43,12 +43,12 @@ def write(machine: str, rows: Sequence[Row]) -> None:
                 out.writerow(
                     (machine, row.what, row.versus, row.unit, turn, ours, other, row.missing)
                 )
-    table = f"{machine}\n\n{markdown(TITLES, [cells(row) for row in rows])}"
-    _renew(README, table)
+    renew(group, f"{machine}\n\n{markdown(TITLES, [cells(row) for row in rows])}")
 
 
-def _renew(file: Path, table: str) -> None:
-    file.write_text(renewed(file.read_text(), {"bench": lambda: table}))
+def renew(name: str, text: str, readme: Path = README) -> None:
+    """Put this between the markers of that name."""
+    readme.write_text(renewed(readme.read_text(), {name: lambda: text}))
 
 
 def _spread(values: Sequence[float]) -> str:

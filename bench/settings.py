@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+
+from bench.measure import Figures, rounds
+from bench.progress import QUIET, Progress
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the C programs go, and how patient the user is."""
+    """Where the C programs go, and how patient the user is.
+
+    Args:
+        folder: for whatever is made; it goes with the run.
+        seconds: what the group may take in all, its preparations apart.
+        progress: where to say what is being done.
+    """
 
     folder: Path
     quick: bool
+    seconds: float = inf
+    progress: Progress = QUIET
 
     def rounds(self, *, fine: bool = False) -> int:
         """How many rounds to make; `fine` ones are short, or must tell small differences."""
         return (7 if self.quick else 21) if fine else (3 if self.quick else 7)
+
+    def measured(
+        self,
+        sides: Mapping[str, Callable[[], float]],
+        count: int = 0,
+        *,
+        fine: bool = False,
+        part: float = 1,
+    ) -> Figures:
+        """Let the sides measure in turns: `count` rounds, or what `rounds` says.
+
+        Args:
+            part: of the group's seconds, after which the rounds end early.
+        """
+        return rounds(
+            sides, count or self.rounds(fine=fine), self.seconds * part, self.progress.round
+        )

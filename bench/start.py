@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from bench.machine import tesla
-from bench.measure import Row, at_most, rounds
+from bench.measure import Row, at_most
 from bench.settings import Settings
 
 HEAVY = ("cryptography", "ptrace", "rich", "matplotlib", "h11", "ssl")
@@ -17,12 +17,12 @@ HEAVY = ("cryptography", "ptrace", "rich", "matplotlib", "h11", "ssl")
 
 def rows(settings: Settings) -> Iterator[Row]:
     """Start, run true(1), end."""
-    figures = rounds(
+    figures = settings.measured(
         {
             "ours": lambda: _seconds([*tesla("+dummy"), "true"]),
             "Python": lambda: _seconds([sys.executable, "-c", "pass"]),
         },
-        settings.rounds(fine=True),
+        fine=True,
     )
     ours, python = figures["ours"], figures["Python"]
     yield Row("tesla_trace +dummy true", "", at_most(0.15), ours, unit="s")

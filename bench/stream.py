@@ -134,8 +134,8 @@ def _compared(
             names["socat"] = f"socat -b {size}, UNIX to TCP"
         except Missing as wrong:
             missing = str(wrong)
-        figures = rounds(
-            {side: worker.asked(line) for side, worker in workers.items()}, settings.rounds()
+        figures = settings.measured(
+            {side: worker.asked(line) for side, worker in workers.items()}, part=1 / 3
         )
     for versus, goal in goals.items():
         if versus in figures:
