@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
-from bench import machine, report
+from bench import machine
 from bench.groups import GROUPS
-from bench.measure import Row
 from bench.progress import watched
 from bench.settings import Settings
-from tesla_trace.tables import show
 
 
 def main() -> int:
@@ -24,38 +24,36 @@ def main() -> int:
     words = parser.parse_args()
     if unknown := set(words.groups) - set(GROUPS):
         parser.error(f"{' '.join(unknown)}: no such group; there are {' '.join(GROUPS)}")
-    broken: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        tables = _measured(words.groups or list(GROUPS), Path(folder), words.quick, broken)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
+    try:
+        return _run(words.groups or list(GROUPS), words.quick)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _run(groups: Sequence[str], quick: bool) -> int:
+    said: list[str] = []
     print(machine.name())
-    for group, rows in tables.items():
-        print(f"\n{group}")
-        show(report.TITLES, [report.cells(row) for row in rows])
-        if not (words.quick or broken):
-            report.write(group, machine.name(), rows)
-    for line in broken:
-        print(line, file=sys.stderr)
-    return bool(broken)
-
-
-def _measured(
-    groups: Iterable[str], folder: Path, quick: bool, broken: list[str]
-) -> dict[str, list[Row]]:
-    tables: dict[str, list[Row]] = {}
-    with watched() as progress:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, watched() as progress:
         for name in groups:
-            group = GROUPS[name]
+            group, broken = GROUPS[name], list[str]()
             seconds = group.quick if quick else group.full
-            rows = tables[name] = []
             progress.group(name)
-            try:
-                for row in group.rows(Settings(folder, quick, seconds, progress)):
-                    rows.append(row)
-            except machine.Missing as wrong:
-                rows.append(Row(name, "", None, missing=str(wrong)))
-            except RuntimeError as wrong:
-                broken.append(f"{name}: not measured to its end: {wrong}")
-    return tables
+            table = group.measured(Settings(Path(folder), quick, seconds, progress, broken))
+            print(f"\n{name}")
+            table.print()
+            said += [f"{name}: {wrong}" for wrong in broken]
+            if not (quick or broken) and (wrong := table.write(name, machine.name())):
+                print(wrong, file=sys.stderr)
+    for line in said:
+        print(line, file=sys.stderr)
+    return bool(said)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """End as at Ctrl-C: all that runs for us is ended, and namespaces are removed."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from bench import calls, datagrams, eintr, many, programs, start, stream
+from bench import (
+    calls,
+    datagrams,
+    eintr,
+    figures,
+    many,
+    plots,
+    programs,
+    ratios,
+    rungs,
+    start,
+)
+from bench.curves import Curve
+from bench.machine import Missing
 from bench.measure import Row
+from bench.report import Table
 from bench.settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Generic[T]):
     """Rows that are measured and written down together.
 
     Args:
@@ -19,17 +36,40 @@ class Group:
             twice as slow makes fewer rounds rather than a user wait twice as long.
     """
 
-    rows: Callable[[Settings], Iterable[Row]]
+    rows: Callable[[Settings], Iterable[T]]
+    table: Callable[[Sequence[T]], Table]
     quick: float
     full: float
 
+    def measured(self, settings: Settings) -> Table:
+        """Its table, as far as it could be measured."""
+        rows: list[T] = []
+        try:
+            for row in self.rows(settings):
+                rows.append(row)  # noqa: PERF402 - those before a failure are kept
+        except RuntimeError as wrong:
+            settings.broken.append(f"not measured to its end: {wrong}")
+        except Missing as wrong:
+            if not rows:
+                return left_out(str(wrong))
+            settings.broken.append(f"not measured to its end: {wrong}")
+        return self.table(rows)
 
-GROUPS: dict[str, Group] = {
-    "calls": Group(calls.rows, 6, 60),
-    "eintr": Group(eintr.rows, 4, 30),
-    "programs": Group(programs.rows, 16, 240),
-    "start": Group(start.rows, 6, 30),
-    "stream": Group(stream.rows, 30, 120),
-    "many": Group(many.rows, 12, 60),
-    "datagrams": Group(datagrams.rows, 12, 100),
+
+def left_out(reason: str) -> Table:
+    """Of a group of which nothing can be measured."""
+    return Table(("left out",), [(reason,)], ("left out",), [(reason,)])
+
+
+GROUPS: dict[str, Group[Row] | Group[Curve]] = {
+    "rungs": Group(rungs.rows, ratios.table, 14, 120),
+    "figure-6": Group(figures.bandwidth, plots.FIGURE_6.table, 14, 200),
+    "figure-7": Group(figures.slow_link, plots.FIGURE_7.table, 16, 200),
+    "figure-8": Group(figures.latency, plots.FIGURE_8.table, 5, 60),
+    "calls": Group(calls.rows, ratios.table, 6, 60),
+    "eintr": Group(eintr.rows, ratios.table, 4, 30),
+    "programs": Group(programs.rows, ratios.table, 12, 200),
+    "start": Group(start.rows, ratios.table, 4, 30),
+    "many": Group(many.rows, ratios.table, 10, 60),
+    "datagrams": Group(datagrams.rows, ratios.table, 10, 100),
 }

@@ -57,13 +57,19 @@ def supervisor_of(front: int) -> int:
 
 
 @cache
-def compiled(folder: Path, program: str) -> str:
+def compiled(folder: Path, program: str, *flags: str) -> str:
     """One of the C programs beside this file, compiled into `folder`.
 
     Raises:
-        Missing: there is no C compiler.
+        Missing: there is no C compiler, or what these flags take.
     """
-    made = folder / program
-    source = HERE / f"{program}.c"
-    subprocess.run([need("cc"), "-O2", "-o", str(made), str(source)], check=True)
+    made = folder / "".join([program, *flags])
+    command = [need("cc"), "-O2", "-o", str(made), str(HERE / f"{program}.c"), *flags]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Missing(f"{' '.join(command[4:])} cannot be compiled: {_first_error(done.stderr)}")
     return str(made)
+
+
+def _first_error(said: str) -> str:
+    return next((line for line in said.splitlines() if "error" in line), said.strip())

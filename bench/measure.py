@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import statistics
 import subprocess
 import time
@@ -88,11 +89,12 @@ class Worker:
     """A program that measures once for each line it reads, and answers with a number first.
 
     Raises:
-        RuntimeError: from `ask`: the program ended in place of answering.
+        RuntimeError: from `ask`: the program ended in place of answering, or hangs.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], patience: float = PATIENCE) -> None:
         self.command = list(command)
+        self.patience = patience
         self._process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -104,6 +106,9 @@ class Worker:
         try:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
+            if not select.select([self._process.stdout], [], [], self.patience)[0]:
+                self._process.terminate()
+                raise RuntimeError(f"{' '.join(self.command)}: no answer to {line}")
             answer = self._process.stdout.readline()
         except BrokenPipeError:
             answer = ""
@@ -165,5 +170,5 @@ def rounds(
             value = sides[side]()
             if turn > 0:
                 figures[side].append(value)
-        names.append(names.pop(0))
+        names = names[1:] + names[:1]
     return figures

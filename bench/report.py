@@ -3,59 +3,61 @@
 from __future__ import annotations
 
 import csv
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine import HERE
-from bench.measure import Row
-from tesla_trace.tables import markdown, renewed
-
-TITLES = ("what", "against", "ours", "theirs", "ratio", "spread", "must reach", "verdict")
+from bench.machine import HERE, Missing
+from tesla_trace.tables import markdown, renewed, show
 
 README = HERE / "README.md"
 RESULTS = HERE / "results"
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """The row as text: medians, and between which two the ratios of all rounds lie."""
-    goal = str(row.goal or "")
-    what = f"{row.what} ({row.note})" if row.note else row.what
-    if row.missing:
-        return what, row.versus, "", "", "", "", goal, row.missing
-    ours = _value(statistics.median(row.ours), row.unit)
-    if not row.other:
-        return what, row.versus, ours, "", "", _spread(row.ours), goal, row.verdict()
-    other = _value(statistics.median(row.other), row.unit)
-    ratio = f"{row.reached():.3g}"
-    return what, row.versus, ours, other, ratio, _spread(row.ratios()), goal, row.verdict()
+@dataclass
+class Table:
+    """What a group of rows has to show.
+
+    Args:
+        columns, records: every round, for programs.
+        draw: makes a picture of it (PNG), and says the machine's name in it.
+    """
+
+    titles: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    columns: Sequence[str]
+    records: Sequence[Sequence[object]]
+    draw: Callable[[Path, str], None] | None = None
+
+    def print(self) -> None:
+        """For whoever has waited."""
+        show(self.titles, self.cells)
+
+    def write(self, name: str, machine: str, readme: Path = README, results: Path = RESULTS) -> str:
+        """Keep every round in a file of that name, and the table in the README.
+
+        Returns: why there is no picture of it, where there ought to be one.
+        """
+        results.mkdir(exist_ok=True)
+        with (results / f"{name}.csv").open("w", newline="") as file:
+            out = csv.writer(file)
+            out.writerow(("machine", *self.columns))
+            out.writerows((machine, *record) for record in self.records)
+        text = f"{machine}\n\n{markdown(self.titles, self.cells)}"
+        wrong = ""
+        if self.draw is not None:
+            picture = results / f"{name}.png"
+            try:
+                self.draw(picture, machine)
+                text += f"\n![{name}]({picture.relative_to(readme.parent)})\n"
+            except Missing as missing:
+                wrong = f"{name}: no picture: {missing}"
+        readme.write_text(renewed(readme.read_text(), {name: lambda: text}))
+        return wrong
 
 
-def write(group: str, machine: str, rows: Sequence[Row], results: Path = RESULTS) -> None:
-    """Keep every round in the group's file, and its table in the README."""
-    results.mkdir(exist_ok=True)
-    with (results / f"{group}.csv").open("w", newline="") as file:
-        out = csv.writer(file)
-        out.writerow(("machine", "what", "against", "unit", "round", "ours", "theirs", "missing"))
-        for row in rows:
-            for turn, ours in enumerate(row.ours or [""]):
-                other = row.other[turn] if row.other else ""
-                out.writerow(
-                    (machine, row.what, row.versus, row.unit, turn, ours, other, row.missing)
-                )
-    renew(group, f"{machine}\n\n{markdown(TITLES, [cells(row) for row in rows])}")
-
-
-def renew(name: str, text: str, readme: Path = README) -> None:
-    """Put this between the markers of that name."""
-    readme.write_text(renewed(readme.read_text(), {name: lambda: text}))
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{min(values):.3g} - {max(values):.3g}" if len(values) > 1 else ""
-
-
-def _value(value: float, unit: str) -> str:
+def quantity(value: float, unit: str) -> str:
+    """A value in three digits, with its unit."""
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if unit in ("B/s", "/s") and value >= factor:
             return f"{value / factor:.3g} {letter}{unit}"

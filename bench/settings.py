@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 
@@ -19,12 +19,14 @@ class Settings:
         folder: for whatever is made; it goes with the run.
         seconds: what the group may take in all, its preparations apart.
         progress: where to say what is being done.
+        broken: what was not measured to its end is added here; the rest goes on.
     """
 
     folder: Path
     quick: bool
     seconds: float = inf
     progress: Progress = QUIET
+    broken: list[str] = field(default_factory=list)
 
     def rounds(self, *, fine: bool = False) -> int:
         """How many rounds to make; `fine` ones are short, or must tell small differences."""

@@ -1,0 +1,48 @@
+"""The paper's figures 6, 7 and 8: how fast one stream is, whatever lies between its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+
+from bench.curves import Curve, measured
+from bench.place import LOOPBACK, Place, link
+from bench.settings import Settings
+from bench.sides import SIDES, Stage
+from bench.stream import two_cpus
+
+SIZES = (1, 16, 256, 4096, 16384, 65536)
+"""Bytes in one write."""
+
+QUICK_SIZES = (1, 256, 65536)
+SLOW_QUICK_SIZES = (65536,)
+"""Of a slow link, on which what was sent into buffers must be waited for."""
+
+TRIP = 1
+"""The size of a round trip."""
+
+
+def bandwidth(settings: Settings) -> Iterator[Curve]:
+    """Figure 6: bytes a second on loopback."""
+    yield from _sent(settings, nullcontext(LOOPBACK), QUICK_SIZES)
+
+
+def slow_link(settings: Settings) -> Iterator[Curve]:
+    """Figure 7: bytes a second over a slow link."""
+    yield from _sent(settings, link(), SLOW_QUICK_SIZES)
+
+
+def latency(settings: Settings) -> Iterator[Curve]:
+    """Figure 8: round trips of one byte, client and server each on a CPU of its own."""
+    with ExitStack() as open:
+        stage = Stage(settings, LOOPBACK, open, two_cpus())
+        yield from measured(stage, SIDES, {TRIP: f"ping {0.1 if settings.quick else 0.5}"})
+
+
+def _sent(
+    settings: Settings, place: AbstractContextManager[Place], quick: Sequence[int]
+) -> Iterator[Curve]:
+    sizes, seconds = (quick, 0.05) if settings.quick else (SIZES, 0.25)
+    with ExitStack() as open:
+        stage = Stage(settings, open.enter_context(place), open)
+        yield from measured(stage, SIDES, {size: f"send {size} {seconds}" for size in sizes})
