@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bench.curves import Curve
+from bench.labels import label
 from bench.machine import Missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GREY, BLUE, GREEN, VIOLET = "#555555", "#4c8dc9", "#3a9a6b", "#8a63b8"
-RED, ORANGE, YELLOW = "#c8372d", "#ee7a1c", "#e0a800"
+BLACK, GREY, BLUE, GREEN, VIOLET = "#333333", "#8a8a8a", "#3f7fc4", "#2f9463", "#8256b5"
+RED, ORANGE, YELLOW = "#c8281e", "#ee7a1c", "#d9a300"
 
 LOOKS = {
-    "native": (GREY, "-", "o"),
-    "TCP proxy: socat": (BLUE, "-", "s"),
-    "TCP proxy: haproxy": (BLUE, "--", "D"),
-    "UNIX proxy: socat": (GREEN, "-", "s"),
-    "UNIX proxy: haproxy": (GREEN, "--", "D"),
-    "tesla_trace, handed back": (RED, "-", "o"),
-    "tesla_trace, spliced": (ORANGE, "-", "o"),
-    "tesla_trace, through +dummy": (YELLOW, "-", "o"),
-    "inside the program": (GREY, "-", "o"),
-    "a pair of stunnels": (VIOLET, "-", "s"),
-    "tesla_trace, +crypt at both ends": (RED, "-", "o"),
+    "native": ("native", BLACK, "-", "o"),
+    "TCP proxy: socat": ("socat, TCP", BLUE, "-", "s"),
+    "TCP proxy: haproxy": ("haproxy, TCP", BLUE, "--", "D"),
+    "UNIX proxy: socat": ("socat, UNIX", GREEN, "-", "s"),
+    "UNIX proxy: haproxy": ("haproxy, UNIX", GREEN, "--", "D"),
+    "tesla_trace, handed back": ("handed back", RED, "-", "o"),
+    "tesla_trace, spliced": ("spliced", ORANGE, "-", "o"),
+    "tesla_trace, through +dummy": ("+dummy", YELLOW, "-", "o"),
+    "inside the program": ("inside the program", GREY, "-", "o"),
+    "a pair of stunnels": ("pair of stunnels", VIOLET, "-", "s"),
+    "tesla_trace, +crypt at both ends": ("+crypt", RED, "-", "o"),
 }
-"""Colour, line and marker of each side: what is ours is warm."""
+"""Name for short, colour, line and marker of each side: what is ours is warm."""
 
 STYLE = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e6e6e6",
+    "grid.color": "#e8e8e8",
     "axes.axisbelow": True,
     "axes.edgecolor": "#999999",
     "figure.facecolor": "white",
@@ -45,8 +46,8 @@ STYLE = {
 
 NATIVE = "native"
 
-GAP = 0.05
-"""From one label to the next, as a part of the height."""
+Values = Callable[[Curve, int], Sequence[float]]
+"""What is drawn of a curve at a size: a value for each round."""
 
 
 class Drawn(Protocol):
@@ -63,24 +64,35 @@ class Drawn(Protocol):
 
 
 def lines(title: str, unit: str, curves: Sequence[Curve], file: Path, machine: str) -> None:
-    """By the bytes in a write, both on logarithmic axes: a panel each for plain and encrypted."""
-    figure = _figure(13, 6.2)
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    shown = []
-    for axes, encrypted in zip(panels, (False, True), strict=True):
-        there = [
-            curve
-            for curve in curves
-            if not curve.missing
-            and (curve.side.encrypted == encrypted or curve.side.name == NATIVE)
-        ]
-        for curve in there:
-            _line(axes, curve, faint=encrypted and curve.side.name == NATIVE)
-        shown.append(there)
-        axes.set_title("encrypted" if encrypted else "plain", loc="left", color=GREY)
-    for axes, there in zip(panels, shown, strict=True):  # with the limits that both need
-        _scales(axes, there, unit)
-        _labels(axes, there)
+    """By the bytes in a write: plain and encrypted, in figures above and against native below."""
+    figure = _figure(13, 9.5)
+    natively = next(curve for curve in curves if curve.side.name == NATIVE)
+
+    def ratios(curve: Curve, size: int) -> Sequence[float]:
+        pairs = zip(curve.points[size], natively.points[size], strict=True)
+        return [ours / native for ours, native in pairs]
+
+    values: dict[str, Values] = {unit: lambda curve, size: curve.points[size]}
+    if not natively.missing:
+        values["against native"] = ratios
+    rows = figure.subplots(len(values), 2, sharex=True, sharey="row", squeeze=False)
+    for row, (what, value) in zip(rows, values.items(), strict=True):
+        row[0].set_ylabel(what)
+        if what == unit:
+            row[0].set_yscale("log")
+        panels = {axes: _shown(curves, encrypted=axes is row[1]) for axes in row}
+        for axes, there in panels.items():
+            for curve in there:
+                _line(axes, curve, value)
+        for axes, there in panels.items():  # now that the limits are those that both need
+            axes.yaxis.set_tick_params(labelleft=True)
+            _sizes(axes, there)
+            label(axes, {LOOKS[each.side.name][0]: _end(each, value) for each in there})
+    for axes, name in zip(rows[0], ("plain", "encrypted"), strict=True):
+        axes.set_title(name, loc="left")
+    for axes in rows[-1]:
+        axes.set_xlabel("bytes in one write")
+        axes.set_ylim(bottom=0)
     _save(figure, title, file, machine)
 
 
@@ -93,94 +105,62 @@ def bars(title: str, unit: str, curves: Sequence[Curve], file: Path, machine: st
         (size,) = curve.points
         low, high = curve.quartiles(size)
         middle = curve.median(size)
-        axes.barh(at, middle, color=LOOKS[curve.side.name][0], height=0.7)
-        axes.plot([low, high], [at, at], color="black", linewidth=1.2)
+        axes.barh(at, middle, color=LOOKS[curve.side.name][1], height=0.7)
+        axes.plot([low, high], [at, at], color="black", linewidth=1)
         axes.text(max(high, middle), at, f"  {middle / 1e3:.3g} k", va="center")
     names = [curve.side.name + (" (encrypted)" if curve.side.encrypted else "") for curve in there]
     axes.set_yticks(range(len(there)), names)
     axes.invert_yaxis()
+    axes.margins(x=0.1)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("round trips per second")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e3:g} k")
+    axes.set_xlabel(f"round trips per second, {unit}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e3:g} k" if value else "0")
     _save(figure, title, file, machine)
 
 
 def _figure(width: float, height: float) -> Figure:
     try:
         import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as wrong:
         raise Missing("matplotlib is not there") from wrong
     mpl.rcParams.update(STYLE)
-    figure = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure((width, height), layout="constrained")
 
 
-def _line(axes: Axes, curve: Curve, *, faint: bool) -> None:
-    colour, line, marker = LOOKS[curve.side.name]
+def _shown(curves: Iterable[Curve], *, encrypted: bool) -> list[Curve]:
+    """What is in a panel; native is in each, for comparison."""
+    return [
+        curve
+        for curve in curves
+        if not curve.missing and (curve.side.encrypted == encrypted or curve.side.name == NATIVE)
+    ]
+
+
+def _line(axes: Axes, curve: Curve, values: Values) -> None:
+    _, colour, line, marker = LOOKS[curve.side.name]
     sizes = list(curve.points)
-    low, high = zip(*(curve.quartiles(size) for size in sizes), strict=True)
-    alpha = 0.4 if faint else 1
-    medians = [curve.median(size) for size in sizes]
-    axes.plot(sizes, medians, line, color=colour, marker=marker, markersize=5, alpha=alpha)
-    axes.fill_between(sizes, low, high, color=colour, alpha=0.1, linewidth=0)
+    rounds = [values(curve, size) for size in sizes]
+    middles = [statistics.median(each) for each in rounds]
+    axes.plot(sizes, middles, line, color=colour, marker=marker, markersize=5)
+    quartiles = [statistics.quantiles(each, n=4, method="inclusive") for each in rounds]
+    low, _, high = zip(*quartiles, strict=True)
+    axes.fill_between(sizes, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _scales(axes: Axes, curves: Sequence[Curve], unit: str) -> None:
+def _end(curve: Curve, values: Values) -> tuple[float, str]:
+    """The value at which the line of a curve ends, and its colour."""
+    return statistics.median(values(curve, max(curve.points))), LOOKS[curve.side.name][1]
+
+
+def _sizes(axes: Axes, curves: Sequence[Curve]) -> None:
     sizes = sorted({size for curve in curves for size in curve.points})
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xticks(sizes, [f"{size // 1024} Ki" if size >= 1024 else str(size) for size in sizes])
+    axes.set_xticks(sizes, [f"{size // 1024}K" if size >= 1024 else str(size) for size in sizes])
     axes.minorticks_off()
-    axes.set_xlabel("bytes in one write")
-    axes.set_ylabel(unit)
-
-
-def _labels(axes: Axes, curves: Sequence[Curve]) -> None:
-    """The name of each line at its right end, moved apart where they would meet."""
-    low, high = (math.log(limit) for limit in axes.get_ylim())
-    size = max(size for curve in curves for size in curve.points)
-    ends = {curve: (math.log(curve.median(size)) - low) / (high - low) for curve in curves}
-    names = sorted(curves, key=lambda curve: ends[curve])
-    for curve, at in zip(names, _apart([ends[curve] for curve in names], GAP), strict=True):
-        colour = LOOKS[curve.side.name][0]
-        axes.annotate(
-            curve.side.name,
-            xy=(1, ends[curve]),
-            xytext=(1.06, at),
-            xycoords="axes fraction",
-            color=colour,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "alpha": 0.6},
-            annotation_clip=False,
-        )
-
-
-def _apart(places: Sequence[float], gap: float) -> list[float]:
-    """The places, which rise, moved as little as keeps them `gap` from each other.
-
-    Those that meet are put about their middle, and so on until none meet.
-    """
-    clusters: list[list[float]] = []  # of each its places
-    for place in places:
-        clusters.append([place])
-        while len(clusters) > 1 and _top(clusters[-2], gap) + gap > _bottom(clusters[-1], gap):
-            last = clusters.pop()
-            clusters[-1] += last
-    return [_bottom(cluster, gap) + gap * at for cluster in clusters for at in range(len(cluster))]
-
-
-def _bottom(cluster: Sequence[float], gap: float) -> float:
-    return sum(cluster) / len(cluster) - gap * (len(cluster) - 1) / 2
-
-
-def _top(cluster: Sequence[float], gap: float) -> float:
-    return _bottom(cluster, gap) + gap * (len(cluster) - 1)
 
 
 def _save(figure: Figure, title: str, file: Path, machine: str) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold")
     figure.supxlabel(machine, x=0.99, ha="right", fontsize=9, color=GREY)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=100)
