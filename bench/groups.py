@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from bench import (
@@ -46,19 +46,14 @@ class Group(Generic[T]):
         rows: list[T] = []
         try:
             for row in self.rows(settings):
-                rows.append(row)  # noqa: PERF402 - those before a failure are kept
+                rows.append(row)  # those before a failure are kept
         except RuntimeError as wrong:
             settings.broken.append(f"not measured to its end: {wrong}")
         except Missing as wrong:
             if not rows:
-                return left_out(str(wrong))
-            settings.broken.append(f"not measured to its end: {wrong}")
+                return Table(("left out",), [(str(wrong),)], ("left out",), [(str(wrong),)])
+            return replace(self.table(rows), note=f"The rest is left out: {wrong}.")
         return self.table(rows)
-
-
-def left_out(reason: str) -> Table:
-    """Of a group of which nothing can be measured."""
-    return Table(("left out",), [(reason,)], ("left out",), [(reason,)])
 
 
 GROUPS: dict[str, Group[Row] | Group[Curve]] = {

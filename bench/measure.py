@@ -148,6 +148,7 @@ def rounds(
     count: int,
     seconds: float = inf,
     said: Callable[[int, int, str], None] = lambda turn, count, side: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Figures:
     """Let all sides measure `count` times, in turns, each round in another order.
 
@@ -160,9 +161,9 @@ def rounds(
     """
     figures: Figures = {side: [] for side in sides}
     names = list(sides)
-    since = time.monotonic()
+    since = clock()
     for turn in range(count + 1):
-        spent = time.monotonic() - since
+        spent = clock() - since
         if turn > FEWEST and spent + spent / turn > seconds:
             break
         for side in names:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from bench.curves import Curve
 from bench.labels import label
 from bench.machine import Missing
+from bench.report import quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,33 +67,41 @@ class Drawn(Protocol):
 def lines(title: str, unit: str, curves: Sequence[Curve], file: Path, machine: str) -> None:
     """By the bytes in a write: plain and encrypted, in figures above and against native below."""
     figure = _figure(13, 9.5)
-    natively = next(curve for curve in curves if curve.side.name == NATIVE)
+    curves = [curve for curve in curves if not curve.missing]
+    natively = {curve.side.name: curve for curve in curves}.get(NATIVE)
 
     def ratios(curve: Curve, size: int) -> Sequence[float]:
+        assert natively is not None
         pairs = zip(curve.points[size], natively.points[size], strict=True)
         return [ours / native for ours, native in pairs]
 
-    values: dict[str, Values] = {unit: lambda curve, size: curve.points[size]}
-    if not natively.missing:
-        values["against native"] = ratios
+    values: dict[str, Values] = {"bytes per second": lambda curve, size: curve.points[size]}
+    if natively is not None:
+        values["as a part of native"] = ratios
     rows = figure.subplots(len(values), 2, sharex=True, sharey="row", squeeze=False)
     for row, (what, value) in zip(rows, values.items(), strict=True):
-        row[0].set_ylabel(what)
-        if what == unit:
-            row[0].set_yscale("log")
         panels = {axes: _shown(curves, encrypted=axes is row[1]) for axes in row}
         for axes, there in panels.items():
             for curve in there:
                 _line(axes, curve, value)
+        row[0].set_ylabel(what)
+        if value is ratios:
+            # By the lines: where the spread goes beyond them, it may be cut off.
+            tops = (
+                statistics.median(ratios(each, size)) for each in curves for size in each.points
+            )
+            row[0].set_ylim(0, 1.1 * max(tops))
+        else:
+            row[0].set_yscale("log")
+            row[0].yaxis.set_major_formatter(lambda tick, _: quantity(tick, unit))
         for axes, there in panels.items():  # now that the limits are those that both need
             axes.yaxis.set_tick_params(labelleft=True)
-            _sizes(axes, there)
+            _sizes(axes, curves)
             label(axes, {LOOKS[each.side.name][0]: _end(each, value) for each in there})
     for axes, name in zip(rows[0], ("plain", "encrypted"), strict=True):
         axes.set_title(name, loc="left")
     for axes in rows[-1]:
         axes.set_xlabel("bytes in one write")
-        axes.set_ylim(bottom=0)
     _save(figure, title, file, machine)
 
 
@@ -107,13 +116,13 @@ def bars(title: str, unit: str, curves: Sequence[Curve], file: Path, machine: st
         middle = curve.median(size)
         axes.barh(at, middle, color=LOOKS[curve.side.name][1], height=0.7)
         axes.plot([low, high], [at, at], color="black", linewidth=1)
-        axes.text(max(high, middle), at, f"  {middle / 1e3:.3g} k", va="center")
+        axes.text(max(high, middle), at, f"  {quantity(middle, unit)}", va="center")
     names = [curve.side.name + (" (encrypted)" if curve.side.encrypted else "") for curve in there]
     axes.set_yticks(range(len(there)), names)
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"round trips per second, {unit}")
+    axes.set_xlabel("round trips per second")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e3:g} k" if value else "0")
     _save(figure, title, file, machine)
 
@@ -131,9 +140,7 @@ def _figure(width: float, height: float) -> Figure:
 def _shown(curves: Iterable[Curve], *, encrypted: bool) -> list[Curve]:
     """What is in a panel; native is in each, for comparison."""
     return [
-        curve
-        for curve in curves
-        if not curve.missing and (curve.side.encrypted == encrypted or curve.side.name == NATIVE)
+        curve for curve in curves if curve.side.encrypted == encrypted or curve.side.name == NATIVE
     ]
 
 

@@ -30,7 +30,7 @@ class Figure:
     def table(self, curves: Sequence[Curve]) -> Table:
         """A line for each side: the medians, and how far around each half of the rounds lie."""
         sizes = list(dict.fromkeys(size for curve in curves for size in curve.points))
-        titles = ("", "side", *(_bytes(size) for size in sizes))
+        titles = ("", "side", *([_bytes(size) for size in sizes] or [""]))
         cells = [tuple(self._line(curve, sizes)) for curve in curves]
         draw = partial(self.draw, self.title, self.unit, curves)
         return Table(titles, cells, COLUMNS, [*self._records(curves)], draw)
@@ -38,10 +38,11 @@ class Figure:
     def _line(self, curve: Curve, sizes: Sequence[int]) -> Iterator[str]:
         yield "encrypted" if curve.side.encrypted else "plain"
         yield curve.side.name
+        if curve.missing:
+            yield f"left out: {curve.missing}"
+            yield from [""] * (len(sizes) - 1)
+            return
         for size in sizes:
-            if curve.missing:
-                yield f"left out: {curve.missing}" if size == sizes[0] else ""
-                continue
             low, high = curve.quartiles(size)
             half = (high - low) / 2 / curve.median(size)
             yield f"{quantity(curve.median(size), self.unit)} ± {half:.0%}"

@@ -21,6 +21,7 @@ class Table:
     Args:
         columns, records: every round, for programs.
         draw: makes a picture of it (PNG), and says the machine's name in it.
+        note: what else there is to say.
     """
 
     titles: Sequence[str]
@@ -28,10 +29,13 @@ class Table:
     columns: Sequence[str]
     records: Sequence[Sequence[object]]
     draw: Callable[[Path, str], None] | None = None
+    note: str = ""
 
     def print(self) -> None:
         """For whoever has waited."""
         show(self.titles, self.cells)
+        if self.note:
+            print(self.note)
 
     def write(self, name: str, machine: str, readme: Path = README, results: Path = RESULTS) -> str:
         """Keep every round in a file of that name, and the table in the README.
@@ -44,6 +48,8 @@ class Table:
             out.writerow(("machine", *self.columns))
             out.writerows((machine, *record) for record in self.records)
         text = f"{machine}\n\n{markdown(self.titles, self.cells)}"
+        if self.note:
+            text += f"\n{self.note}\n"
         wrong = ""
         if self.draw is not None:
             picture = results / f"{name}.png"

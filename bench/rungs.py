@@ -108,10 +108,10 @@ CONTESTS = (
 )
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(settings: Settings, contests: Sequence[Contest] = CONTESTS) -> Iterator[Row]:
     """All sides of a contest in turns."""
     seconds = 0.1 if settings.quick else 0.3
-    for contest in CONTESTS:
+    for contest in contests:
         with ExitStack() as open:
             stage = Stage(settings, LOOPBACK, open, two_cpus() if contest.apart else ANY)
             asked = {BLOCK: f"{contest.line} {seconds}"}
