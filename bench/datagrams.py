@@ -25,7 +25,7 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 def _floods(settings: Settings) -> Iterator[Row]:
     flood = compiled(settings.folder, "flood")
-    count = RATE if settings.quick else 5 * RATE
+    count = RATE // 4 if settings.quick else 5 * RATE
     ours = tesla("+dummy")
 
     def lost(receiver: list[str], sender: list[str], *how: str) -> Callable[[], float]:

@@ -15,7 +15,7 @@ INTERVALS = {"1 ms": 1000, "50 µs": 50}
 def rows(settings: Settings) -> Iterator[Row]:
     """socket, bind, getsockname, listen, get- and setsockopt under a timer without SA_RESTART."""
     program = compiled(settings.folder, "eintr")
-    calls = 6000 if settings.quick else 30000
+    calls = 3000 if settings.quick else 30000
     with Worker([program]) as native, Worker([*tesla("+dummy"), program]) as ours:
         for shown, interval in INTERVALS.items():
             sides = {

@@ -57,14 +57,14 @@ class Group(Generic[T]):
 
 
 GROUPS: dict[str, Group[Row] | Group[Curve]] = {
-    "rungs": Group(rungs.rows, ratios.table, 14, 120),
-    "figure-6": Group(figures.bandwidth, plots.FIGURE_6.table, 14, 200),
-    "figure-7": Group(figures.slow_link, plots.FIGURE_7.table, 16, 200),
-    "figure-8": Group(figures.latency, plots.FIGURE_8.table, 5, 60),
-    "calls": Group(calls.rows, ratios.table, 6, 60),
-    "eintr": Group(eintr.rows, ratios.table, 4, 30),
-    "programs": Group(programs.rows, ratios.table, 12, 200),
-    "start": Group(start.rows, ratios.table, 4, 30),
-    "many": Group(many.rows, ratios.table, 10, 60),
-    "datagrams": Group(datagrams.rows, ratios.table, 10, 100),
+    "rungs": Group(rungs.rows, ratios.table, 12, 110),
+    "figure-6": Group(figures.bandwidth, plots.FIGURE_6.table, 12, 140),
+    "figure-7": Group(figures.slow_link, plots.FIGURE_7.table, 12, 150),
+    "figure-8": Group(figures.latency, plots.FIGURE_8.table, 4, 45),
+    "calls": Group(calls.rows, ratios.table, 5, 45),
+    "eintr": Group(eintr.rows, ratios.table, 3, 25),
+    "programs": Group(programs.rows, ratios.table, 10, 140),
+    "start": Group(start.rows, ratios.table, 3, 20),
+    "many": Group(many.rows, ratios.table, 7, 60),
+    "datagrams": Group(datagrams.rows, ratios.table, 7, 70),
 }

@@ -16,9 +16,11 @@ from bench.settings import Settings
 
 CONNECTIONS = 1000
 REQUESTS = 30
+QUICK_REQUESTS = 5
 """On each connection, in each round."""
 
 WARM_UP = 5
+QUICK_WARM_UP = 2
 """Rounds in which memory grows to what Python then keeps for reuse."""
 
 KEPT = 1.0
@@ -67,11 +69,16 @@ def _side(
     natively: list[float] = []
     errors: list[float] = []
     left, grown, warm = 0, 0.0, 0.0
-    order = f"{CONNECTIONS} {REQUESTS}"
+    order = f"{CONNECTIONS} {QUICK_REQUESTS if settings.quick else REQUESTS}"
+    warm_up = QUICK_WARM_UP if settings.quick else WARM_UP
+    since = time.monotonic()
     ours.ask("10 1")
     supervisor = supervisor_of(front)
     before = _settled(supervisor)
-    for turn in range(-WARM_UP, settings.rounds()):
+    for turn in range(-warm_up, settings.rounds()):
+        if turn > 0 and time.monotonic() - since > settings.seconds / 2:
+            break
+        settings.progress.round(turn, settings.rounds(), title)
         rate, wrong = ours.ask(order)
         errors.append(wrong)
         left = _settled(supervisor) - before
@@ -84,9 +91,9 @@ def _side(
             warm = memory
     yield Row(f"{title}: errors", "", at_most(0), [sum(errors)])
     yield Row(f"{title}: requests", "native", None, rates, natively, "/s")
-    note = f"after {CONNECTIONS * (settings.rounds() + WARM_UP)} connections"
+    note = f"after {CONNECTIONS * (len(rates) + warm_up)} connections"
     yield Row(f"{title}: descriptors left", "", at_most(0), [left], note=note)
-    kept = grown / 1024 / (CONNECTIONS * settings.rounds())
+    kept = grown / 1024 / (CONNECTIONS * len(rates))
     yield Row(f"{title}: memory kept of each", "", at_most(KEPT), [kept], unit="KiB", note=note)
 
 

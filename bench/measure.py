@@ -14,8 +14,8 @@ from types import TracebackType
 PATIENCE = 300.0
 """Seconds after which a side is taken to hang."""
 
-FEWEST = 3
-"""Rounds of which there is a median worth the name."""
+FEWEST = 2
+"""Rounds of which there is at least a spread."""
 
 Figures = dict[str, list[float]]
 """What each side gave, round by round."""
