@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from bench import machine
+from bench import machine, ratios
 from bench.groups import GROUPS
 from bench.progress import watched
 from bench.settings import Settings
+from tesla_trace.tables import show
 
 
 def main() -> int:
@@ -34,6 +35,7 @@ def main() -> int:
 
 def _run(groups: Sequence[str], quick: bool) -> int:
     said: list[str] = []
+    goals: list[Sequence[str]] = []
     print(machine.name())
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, watched() as progress:
         for name in groups:
@@ -43,9 +45,13 @@ def _run(groups: Sequence[str], quick: bool) -> int:
             table = group.measured(Settings(Path(folder), quick, seconds, progress, broken))
             print(f"\n{name}")
             table.print()
+            goals += table.goals
             said += [f"{name}: {wrong}" for wrong in broken]
             if not (quick or broken) and (wrong := table.write(name, machine.name())):
                 print(wrong, file=sys.stderr)
+    if len(groups) > 1 and goals:
+        print("\nwhat must be reached")
+        show(ratios.TITLES, goals)
     for line in said:
         print(line, file=sys.stderr)
     return bool(said)

@@ -67,9 +67,11 @@ def compiled(folder: Path, program: str, *flags: str) -> str:
     command = [need("cc"), "-O2", "-o", str(made), str(HERE / f"{program}.c"), *flags]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise Missing(f"{' '.join(command[4:])} cannot be compiled: {_first_error(done.stderr)}")
+        words = " ".join([f"{program}.c", *flags])
+        raise Missing(f"{words} cannot be compiled: {_first_error(done.stderr)}")
     return str(made)
 
 
 def _first_error(said: str) -> str:
-    return next((line for line in said.splitlines() if "error" in line), said.strip())
+    marks = "error:", "cannot find"
+    return next((line for line in said.splitlines() if any(mark in line for mark in marks)), said)

@@ -14,7 +14,8 @@ COLUMNS = ("what", "against", "unit", "round", "ours", "theirs", "missing")
 
 def table(rows: Sequence[Row]) -> Table:
     """Medians for people, all rounds for programs."""
-    return Table(TITLES, [cells(row) for row in rows], COLUMNS, [*_records(rows)])
+    goals = [cells(row) for row in rows if row.goal is not None]
+    return Table(TITLES, [cells(row) for row in rows], COLUMNS, [*_records(rows)], goals=goals)
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class Table:
         columns, records: every round, for programs.
         draw: makes a picture of it (PNG), and says the machine's name in it.
         note: what else there is to say.
+        goals: the rows that must reach something, with what came of it.
     """
 
     titles: Sequence[str]
@@ -30,6 +31,7 @@ class Table:
     records: Sequence[Sequence[object]]
     draw: Callable[[Path, str], None] | None = None
     note: str = ""
+    goals: Sequence[Sequence[str]] = ()
 
     def print(self) -> None:
         """For whoever has waited."""

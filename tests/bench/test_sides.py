@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import threading
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ import pytest
 
 from bench import rungs
 from bench.curves import measured
-from bench.machine import Missing
+from bench.machine import Missing, compiled
 from bench.measure import Worker
 from bench.place import LOOPBACK
 from bench.settings import Settings
@@ -117,8 +118,6 @@ def test_socks_goes_through_the_proxy(taps):
 @pytest.fixture
 def bare_path(tmp_path, monkeypatch):
     """A PATH with a C compiler and little else."""
-    import shutil
-
     for name in ("cc", "as", "ld", "sh"):
         if (found := shutil.which(name)) is None:
             pytest.skip(f"needs {name}")
@@ -143,6 +142,13 @@ def test_rows_say_what_is_not_there(folder, bare_path):
     for row in rungs.rows(settings, socks):
         assert row.missing.startswith("microsocks is not there")
     assert len(socks) == 2 and not settings.broken
+
+
+def test_a_library_that_is_not_there_is_named(folder):
+    if shutil.which("cc") is None:
+        pytest.skip("needs cc")
+    with pytest.raises(Missing, match="stream.c -lnowhere cannot be compiled: .*nowhere"):
+        compiled(folder, "stream", "-lnowhere")
 
 
 def test_a_side_that_breaks_is_left_out_and_said(folder):
