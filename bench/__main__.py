@@ -37,12 +37,13 @@ def _run(groups: Sequence[str], quick: bool) -> int:
     said: list[str] = []
     goals: list[Sequence[str]] = []
     print(machine.name())
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, watched() as progress:
+    progress = watched()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for name in groups:
             group, broken = GROUPS[name], list[str]()
             seconds = group.quick if quick else group.full
-            progress.group(name)
-            table = group.measured(Settings(Path(folder), quick, seconds, progress, broken))
+            with progress.group(name):
+                table = group.measured(Settings(Path(folder), quick, seconds, progress, broken))
             print(f"\n{name}")
             table.print()
             goals += table.goals

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from bench.machine import Missing
 from bench.measure import Worker
-from bench.sides import Side, Stage
+from bench.sides import Side
+from bench.stage import Stage
 
 PATIENCE = 60.0
 """Seconds after which a side hangs."""

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from bench.curves import Curve, measured
 from bench.place import LOOPBACK, Place, link
 from bench.settings import Settings
-from bench.sides import SIDES, Stage
+from bench.sides import SIDES
+from bench.stage import Stage
 from bench.stream import two_cpus
 
 SIZES = (1, 16, 256, 4096, 16384, 65536)

@@ -52,8 +52,8 @@ class Group(Generic[T]):
         except Missing as wrong:
             if not rows:
                 return Table(("left out",), [(str(wrong),)], ("left out",), [(str(wrong),)])
-            return replace(self.table(rows), note=f"The rest is left out: {wrong}.")
-        return self.table(rows)
+            settings.note(f"The rest is left out: {wrong}.")
+        return replace(self.table(rows), note=" ".join(settings.notes))
 
 
 GROUPS: dict[str, Group[Row] | Group[Curve]] = {

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Progress:
     """Says nothing: for a run that nobody watches."""
 
-    def group(self, name: str) -> None:
-        """A group of rows begins."""
+    @contextmanager
+    def group(self, name: str) -> Iterator[None]:
+        """While a group of rows is measured."""
+        yield
 
     def round(self, turn: int, count: int, side: str) -> None:
         """A side is about to measure, in this round of so many; round 0 is not counted."""
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        wrong: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
 
 
 QUIET = Progress()
@@ -34,56 +26,43 @@ QUIET = Progress()
 class Lines(Progress):
     """Where there is no terminal: a line on stderr for each group, and the seconds that it took."""
 
-    def __init__(self) -> None:
-        self._name = ""
-        self._since = 0.0
-
-    def group(self, name: str) -> None:
-        self._end()
-        self._name, self._since = name, time.monotonic()
+    @contextmanager
+    def group(self, name: str) -> Iterator[None]:
+        since = time.monotonic()
         print(f"{name} ...", file=sys.stderr)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        wrong: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if self._name:
-            print(f"{self._name}: {time.monotonic() - self._since:.0f} s", file=sys.stderr)
+        yield
+        print(f"{name}: {time.monotonic() - since:.0f} s", file=sys.stderr)
 
 
 class Spinner(Lines):
     """On a terminal: the side and round as well, on a line that changes."""
 
     def __init__(self) -> None:
+        from rich.spinner import Spinner as Turning
+
+        self._name = ""
+        self._turning = Turning("dots")
+
+    @contextmanager
+    def group(self, name: str) -> Iterator[None]:
         from rich.console import Console
+        from rich.live import Live
 
-        super().__init__()
-        self._status = Console(stderr=True).status("")
-
-    def __enter__(self) -> Progress:
-        self._status.start()
-        return self
-
-    def group(self, name: str) -> None:
-        super().group(name)
-        self._status.update(name)
+        self._name = name
+        self._turning.update(text=name)
+        # What is printed to stdout, perhaps into a file, is none of its affair.
+        live = Live(
+            self._turning,
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        with super().group(name), live:
+            yield
 
     def round(self, turn: int, count: int, side: str) -> None:
-        self._status.update(f"{self._name}: round {turn} of {count}, {side}")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        wrong: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._status.stop()
-        super().__exit__(kind, wrong, trace)
+        self._turning.update(text=f"{self._name}: round {turn} of {count}: {side}")
 
 
 def watched() -> Progress:

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench.curves import Curve, measured
+from bench.ends import BLOCK
 from bench.measure import Goal, Row, at_least
 from bench.place import LOOPBACK
 from bench.settings import Settings
 from bench.sides import (
-    BLOCK,
     BUILT_IN,
     HANDED_BACK,
     HANDLED,
@@ -22,8 +22,8 @@ from bench.sides import (
     TCP_PROXIES,
     UNIX_PROXIES,
     Side,
-    Stage,
 )
+from bench.stage import Stage
 from bench.stream import ANY, two_cpus
 
 Against = tuple[Side, Sequence[Side], Goal | None]

@@ -20,6 +20,7 @@ class Settings:
         seconds: what the group may take in all, its preparations apart.
         progress: where to say what is being done.
         broken: what was not measured to its end is added here; the rest goes on.
+        notes: what is to be said below the table.
     """
 
     folder: Path
@@ -27,6 +28,12 @@ class Settings:
     seconds: float = inf
     progress: Progress = QUIET
     broken: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, line: str) -> None:
+        """Say this below the table, once."""
+        if line not in self.notes:
+            self.notes.append(line)
 
     def rounds(self, *, fine: bool = False) -> int:
         """How many rounds to make; `fine` ones are short, or must tell small differences."""

@@ -11,6 +11,7 @@ import pytest
 
 from bench import rungs
 from bench.curves import measured
+from bench.ends import plain
 from bench.machine import Missing, compiled
 from bench.measure import Worker
 from bench.place import LOOPBACK
@@ -23,9 +24,8 @@ from bench.sides import (
     SPLICER,
     UNIX_PROXIES,
     Side,
-    Stage,
-    plain,
 )
+from bench.stage import Stage
 from fixtures.peers.relay import Server
 
 WORDS = b"in plain words, " * 8
