@@ -40,7 +40,7 @@ def measured(
     sides: Sequence[Side],
     lines: Mapping[int, str],
     *,
-    fine: bool = False,
+    count: int = 0,
     part: float = 1,
 ) -> list[Curve]:
     """Let all sides do all that the lines say, in turns.
@@ -49,6 +49,8 @@ def measured(
 
     Args:
         lines: what to ask a client, by bytes in one write.
+        count: of rounds, or what the settings say.
+        part: of the time that the settings give.
     """
     curves = [Curve(side) for side in sides]
     asked: dict[str, Callable[[], float]] = {}
@@ -60,7 +62,7 @@ def measured(
             continue
         for size, line in lines.items():
             asked[_label(curve, size)] = _asked(stage, curve, worker, line)
-    figures = stage.settings.measured(asked, fine=fine, part=part)
+    figures = stage.settings.measured(asked, count, part=part)
     for curve in curves:
         if not curve.missing:
             curve.points = {size: figures[_label(curve, size)] for size in lines}

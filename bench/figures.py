@@ -19,6 +19,12 @@ QUICK_SIZES = (1, 256, 65536)
 SLOW_QUICK_SIZES = (65536,)
 """Of a slow link, on which what was sent into buffers must be waited for."""
 
+SECONDS, QUICK_SECONDS = 0.1, 0.05
+"""For one side in a round: short, so that what else the machine does hits its neighbours alike."""
+
+ROUNDS = 15
+"""Where the time is enough for them."""
+
 TRIP = 1
 """The size of a round trip."""
 
@@ -35,15 +41,18 @@ def slow_link(settings: Settings) -> Iterator[Curve]:
 
 def latency(settings: Settings) -> Iterator[Curve]:
     """Figure 8: round trips of one byte, client and server each on a CPU of its own."""
+    seconds, count = (QUICK_SECONDS, 0) if settings.quick else (SECONDS, ROUNDS)
     with ExitStack() as open:
         stage = Stage(settings, LOOPBACK, open, two_cpus())
-        yield from measured(stage, SIDES, {TRIP: f"ping {0.1 if settings.quick else 0.5}"})
+        yield from measured(stage, SIDES, {TRIP: f"ping {seconds}"}, count=count)
 
 
 def _sent(
     settings: Settings, place: AbstractContextManager[Place], quick: Sequence[int]
 ) -> Iterator[Curve]:
-    sizes, seconds = (quick, 0.05) if settings.quick else (SIZES, 0.25)
+    sizes, seconds = (quick, QUICK_SECONDS) if settings.quick else (SIZES, SECONDS)
+    count = 0 if settings.quick else ROUNDS
     with ExitStack() as open:
         stage = Stage(settings, open.enter_context(place), open)
-        yield from measured(stage, SIDES, {size: f"send {size} {seconds}" for size in sizes})
+        lines = {size: f"send {size} {seconds}" for size in sizes}
+        yield from measured(stage, SIDES, lines, count=count)

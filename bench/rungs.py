@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.curves import Curve, measured
 from bench.ends import BLOCK
+from bench.figures import QUICK_SECONDS, SECONDS
 from bench.measure import Goal, Row, at_least
 from bench.place import LOOPBACK
 from bench.settings import Settings
@@ -25,6 +26,9 @@ from bench.sides import (
 )
 from bench.stage import Stage
 from bench.stream import ANY, two_cpus
+
+ROUNDS = 51
+"""Many and short ones, for what counts is a ratio; where the time is enough for them."""
 
 Against = tuple[Side, Sequence[Side], Goal | None]
 """Ours, the others of which the best counts, and what must be reached."""
@@ -110,12 +114,12 @@ CONTESTS = (
 
 def rows(settings: Settings, contests: Sequence[Contest] = CONTESTS) -> Iterator[Row]:
     """All sides of a contest in turns."""
-    seconds = 0.1 if settings.quick else 0.3
+    seconds, count = (QUICK_SECONDS, 5) if settings.quick else (SECONDS, ROUNDS)
     for contest in contests:
         with ExitStack() as open:
             stage = Stage(settings, LOOPBACK, open, two_cpus() if contest.apart else ANY)
             asked = {BLOCK: f"{contest.line} {seconds}"}
-            curves = measured(stage, contest.sides(), asked, fine=True, part=contest.part)
+            curves = measured(stage, contest.sides(), asked, count=count, part=contest.part)
         yield from compared(contest, {curve.side: curve for curve in curves})
 
 
