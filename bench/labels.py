@@ -28,11 +28,18 @@ def label(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
         axes.annotate(
             name,
             xy=(1, place),
-            xytext=(1.07, at),
+            xytext=(1.08, at),
             xycoords="axes fraction",
             color=colour,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "alpha": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
             annotation_clip=False,
         )
 

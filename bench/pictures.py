@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLACK, GREY, BLUE, GREEN, VIOLET = "#333333", "#8a8a8a", "#3f7fc4", "#2f9463", "#8256b5"
-RED, ORANGE, YELLOW = "#c8281e", "#ee7a1c", "#d9a300"
+RED, ORANGE, YELLOW, CRIMSON = "#c8281e", "#ee7a1c", "#d9a300", "#a3215b"
 
 LOOKS = {
     "native": ("native", BLACK, "-", "o"),
@@ -30,7 +30,7 @@ LOOKS = {
     "tesla_trace, through +dummy": ("+dummy", YELLOW, "-", "o"),
     "inside the program": ("inside the program", GREY, "-", "o"),
     "a pair of stunnels": ("pair of stunnels", VIOLET, "-", "s"),
-    "tesla_trace, +crypt at both ends": ("+crypt", RED, "-", "o"),
+    "tesla_trace, +crypt at both ends": ("+crypt", CRIMSON, "-", "o"),
 }
 """Name for short, colour, line and marker of each side: what is ours is warm."""
 
@@ -152,7 +152,7 @@ def _line(axes: Axes, curve: Curve, values: Values) -> None:
     axes.plot(sizes, middles, line, color=colour, marker=marker, markersize=5)
     quartiles = [statistics.quantiles(each, n=4, method="inclusive") for each in rounds]
     low, _, high = zip(*quartiles, strict=True)
-    axes.fill_between(sizes, low, high, color=colour, alpha=0.08, linewidth=0)
+    axes.fill_between(sizes, low, high, color=colour, alpha=0.06, linewidth=0)
 
 
 def _end(curve: Curve, values: Values) -> tuple[float, str]:

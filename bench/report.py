@@ -67,6 +67,6 @@ class Table:
 def quantity(value: float, unit: str) -> str:
     """A value in three digits, with its unit."""
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if unit in ("B/s", "/s") and value >= factor:
+        if unit in ("B/s", "/s") and float(f"{value:.3g}") >= factor:
             return f"{value / factor:.3g} {letter}{unit}"
     return f"{value:.4g} {unit}".strip()

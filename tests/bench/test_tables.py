@@ -15,6 +15,7 @@ from bench.report import Table, quantity
     [
         (1.234e9, "B/s", "1.23 GB/s"),
         (999, "B/s", "999 B/s"),
+        (999.7e6, "B/s", "1 GB/s"),
         (12345, "/s", "12.3 k/s"),
         (0.21434, "s", "0.2143 s"),
         (3, "", "3"),
