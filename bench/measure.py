@@ -77,12 +77,12 @@ class Row:
         return statistics.median(self.ratios())
 
     def verdict(self) -> str:
-        """Whether that is enough, in a word."""
+        """Whether that is enough, in a word; in as many digits as are shown."""
         if self.missing:
             return self.missing
         if self.goal is None:
             return ""
-        return "met" if self.goal.met(self.reached()) else "MISSED"
+        return "met" if self.goal.met(float(f"{self.reached():.3g}")) else "MISSED"
 
 
 class Worker:

@@ -63,6 +63,7 @@ def test_ratios_are_of_the_same_round():
     [
         (at_least(0.85), 0.85, "met"),
         (at_least(0.85), 0.849, "MISSED"),
+        (at_least(0.85), 0.8496, "met"),
         (at_most(1.03), 1.03, "met"),
         (at_most(1.03), 1.04, "MISSED"),
         (None, 1.0, ""),
