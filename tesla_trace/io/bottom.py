@@ -154,8 +154,7 @@ class Bottom(Endpoint, StreamEnd):
         if self._listening:
             return self.upstream.accept_ready(self)
         try:
-            if taken := self.splice(self.real, self.upstream, self.graph.pipes):
-                self.moved += taken
+            if self.splice(self.real, self.upstream, self.graph.pipes):
                 return self._pass_urgent()
             data = self.real.recv(PIECE)
         except BlockingIOError:
@@ -168,6 +167,10 @@ class Bottom(Endpoint, StreamEnd):
         if not self.upstream.avail(self, data):
             self.unwanted()
         self._pass_urgent()
+
+    def took(self, size: int) -> None:
+        """Notice that something moves."""
+        self.moved += size
 
     def urged(self) -> None:
         """Hand an urgent byte up in its place."""

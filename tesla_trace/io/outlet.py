@@ -19,6 +19,10 @@ BULK = 64 * 1024
 KiB it is faster."""
 
 
+AT_ONCE = 8
+"""Times that we look for more before others have their turn; a pair holds some 200 KiB."""
+
+
 class StreamEnd:
     """Either end of a graph of streams."""
 
@@ -45,29 +49,46 @@ class StreamEnd:
         """Nobody takes any more what comes on our socket."""
         raise NotImplementedError
 
-    def splice(self, source: socket.socket, end: object, pipes: Pipes | None) -> int:
+    def took(self, size: int) -> None:
+        """So many bytes of our socket were spliced."""
+        raise NotImplementedError
+
+    def splice(self, source: socket.socket, end: object, pipes: Pipes | None) -> bool:
         """Have the kernel send what our socket has, if `end`, the next that takes it, is the other
         end of the graph.
 
         Returns:
-            How much it was; 0 if it is to be read.
+            False if it is to be read.
 
         Raises:
             BlockingIOError: there is nothing to be read any more.
             OSError: of our socket.
         """
-        if pipes is None or not isinstance(end, StreamEnd) or not end.outlet.splices(pipes):
-            return 0
-        if at_mark(source):  # and the loop has not told yet
-            self.urged()
-            raise BlockingIOError
+        if pipes is None or not isinstance(end, StreamEnd):
+            return False
+        taken = 0
+        for _ in range(AT_ONCE):
+            if not end.outlet.splices(pipes):
+                break
+            if at_mark(source):  # and the loop has not told yet
+                self.urged()
+                raise BlockingIOError
+            more = self._splice(source, end, pipes)
+            taken += more
+            if more < BULK or end.outlet.queued:
+                end.outlet.bulk = taken >= BULK // 2
+                break
+        return taken > 0
+
+    def _splice(self, source: socket.socket, end: StreamEnd, pipes: Pipes) -> int:
         taken = end.outlet.splice(source, pipes)
+        if taken:
+            self.ctx.flow.datapath = "spliced"
+            self.took(taken)
         if end.outlet.lost:
             self.unwanted()
         else:
             end.throttle()
-        if taken:
-            self.ctx.flow.datapath = "spliced"
         return taken
 
 
@@ -75,12 +96,12 @@ class Outlet:
     """One direction of a socket; before `start` all waits."""
 
     __slots__ = (
-        "_bulk",
         "_held",
         "_pipe",
         "_sender",
         "_stream",
         "_watch",
+        "bulk",
         "ended",
         "lost",
         "queued",
@@ -103,7 +124,8 @@ class Outlet:
         """Whether nothing will ever go out again; `flush` then throws away what waits."""
         self.ended = False
         """Whether nothing more may be put; what waits still goes out."""
-        self._bulk = False  # whether much came the last time
+        self.bulk = False
+        """Whether much came the last time."""
 
     @property
     def quiet(self) -> bool:
@@ -123,7 +145,7 @@ class Outlet:
         """
         if self.lost or self.ended:
             return False
-        self._bulk = len(data) >= BULK
+        self.bulk = len(data) >= BULK
         if self._stream is not None and not self.queued:
             sent = self._send(self._stream, data)
             if sent == len(data):
@@ -141,7 +163,7 @@ class Outlet:
     def splices(self, pipes: Pipes) -> bool:
         """Whether what comes next is to be spliced: much, with nothing before it that we hold."""
         return (
-            (self._bulk or pipes.eager)
+            (self.bulk or pipes.eager)
             and not (self._held or self.lost or self.ended)
             and self._stream is not None
         )
@@ -158,7 +180,6 @@ class Outlet:
         finally:
             if not self._pipe.holds:
                 self._let_go(self._pipe)
-        self._bulk = taken >= BULK // 2
         waited, self.queued = self.queued, self.queued + taken
         if taken and not waited:
             self._pour(self._pipe, self._stream)

@@ -140,8 +140,7 @@ class Top(FlowHandler, StreamEnd):
 
     def _readable(self) -> None:
         try:
-            if taken := self.splice(self._pair.master, self.below, self.graph.pipes):
-                self.ctx.flow.out += taken
+            if self.splice(self._pair.master, self.below, self.graph.pipes):
                 return self._pass_urgent()
             data = self._pair.master.recv(PIECE)
         except BlockingIOError:
@@ -160,6 +159,10 @@ class Top(FlowHandler, StreamEnd):
             self._watch.want(READ, False)
             with suppress(OSError):  # reset meanwhile: an event tells
                 self.shutdown(False, True)
+
+    def took(self, size: int) -> None:
+        """Count what the program wrote."""
+        self.ctx.flow.out += size
 
     def urged(self) -> None:
         """Send an urgent byte on in its place."""
