@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import resource
 import signal
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
 AWAKE = 0.05
 """Seconds in which a front that was continued with its program says so."""
-
-YOUNG = 10_000
-"""Objects that are made until the collector looks for cycles among them: those of some 50 flows."""
 
 GRACE = 0.25
 """Seconds that the end of the program may wait for its last bytes to be on their way."""
@@ -85,9 +81,7 @@ class Supervisor:
         self._summary = summary
         if summary is not None:
             self._session.accounts = Accounts(summary.keep)
-        gc.freeze()  # what is there now stays: the collector need not look at it again
-        gc.enable()
-        gc.set_threshold(YOUNG)
+        self._session.garbage.start()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         rules = table.rules(stack, closed=self._session.closed)
         files = _raise_limit()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Flow, Stack, printable, trace
 from tesla_trace.io.datapath import Datapath
+from tesla_trace.io.garbage import Garbage
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.network import Network
 from tesla_trace.kernel import proc
@@ -73,6 +74,7 @@ class Session:
         self.network.flow = self.flow
         self.network.over = self._over_now
         self.spare = Spare(self)
+        self.garbage = Garbage(loop)
         self._sockets: dict[bytes, ProgramSocket] = {}
         self._over: OrderedDict[bytes, ProgramSocket] = OrderedDict()
         self._replaced: dict[bytes, Socket | Handed] = {}
@@ -197,6 +199,7 @@ class Session:
         """Count it."""
         self._flows += 1
         flow.number = self._flows
+        self.garbage.begun(flow)
 
     def unborn(self, flow: Flow) -> None:
         """Count the last one when it is born."""
@@ -208,6 +211,7 @@ class Session:
             self.accounts.began(flow)
 
     def _over_now(self, flow: Flow) -> None:
+        self.garbage.over(flow, len(self._sockets))
         if self.accounts is not None:
             self.accounts.over(flow)
 
