@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from bench import (
     calls,
+    connects,
     datagrams,
     eintr,
     figures,
@@ -65,6 +66,7 @@ GROUPS: dict[str, Group[Row] | Group[Curve]] = {
     "eintr": Group(eintr.rows, ratios.table, 3, 25),
     "programs": Group(programs.rows, ratios.table, 10, 140),
     "start": Group(start.rows, ratios.table, 3, 20),
+    "connects": Group(connects.rows, ratios.table, 6, 90),
     "many": Group(many.rows, ratios.table, 7, 60),
     "datagrams": Group(datagrams.rows, ratios.table, 7, 70),
 }
