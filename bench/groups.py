@@ -17,6 +17,7 @@ from bench import (
     programs,
     ratios,
     rungs,
+    scale,
     start,
 )
 from bench.curves import Curve
@@ -68,5 +69,6 @@ GROUPS: dict[str, Group[Row] | Group[Curve]] = {
     "start": Group(start.rows, ratios.table, 3, 20),
     "connects": Group(connects.rows, ratios.table, 6, 90),
     "many": Group(many.rows, ratios.table, 7, 60),
+    "scale": Group(scale.rows, ratios.table, 14, 180),
     "datagrams": Group(datagrams.rows, ratios.table, 7, 70),
 }

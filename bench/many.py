@@ -82,7 +82,7 @@ def _side(
         rate, wrong = ours.ask(order)
         errors.append(wrong)
         left = _settled(supervisor) - before
-        memory = _resident(supervisor)
+        memory = resident(supervisor)
         if turn >= 0:
             grown = memory - warm
             rates.append(rate)
@@ -141,6 +141,7 @@ def _settled(process: int) -> int:
     return files
 
 
-def _resident(process: int) -> float:
+def resident(process: int) -> float:
+    """Bytes of memory that a process has."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
