@@ -1,11 +1,11 @@
-"""What a trapped call costs, against the least that a supervisor written in C can do."""
+"""What a trapped call costs, against the least a supervisor written in C can do, and strace."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from bench.machine import compiled, tesla
+from bench.machine import Missing, compiled, need, tesla
 from bench.measure import Row, Worker, at_most
 from bench.settings import Settings
 from bench.stream import served
@@ -17,8 +17,13 @@ ROWS = [
 ]
 
 
+C_LOOP = "the bare notify loop in C"
+STRACE = "strace"
+NATIVE = "native"
+
+
 def rows(settings: Settings) -> Iterator[Row]:
-    """getsockname(2) in a loop, the same program natively, under the C loop and under us."""
+    """getsockname(2) in a loop, the same program natively, under the C loop, strace and us."""
     caller = compiled(settings.folder, "caller")
     notify = compiled(settings.folder, "notify")
     calls = 3000 if settings.quick else 10000
@@ -26,21 +31,26 @@ def rows(settings: Settings) -> Iterator[Row]:
         port = open.enter_context(served(settings))
         native = open.enter_context(Worker([caller, port]))
         ours = open.enter_context(Worker([*tesla("+dummy"), caller, port]))
+        traced, missing = None, ""
+        try:
+            strace = [need("strace"), "-f", "-e", "trace=getsockname", "-o", "/dev/null"]
+            traced = open.enter_context(Worker([*strace, caller, port]))
+        except Missing as wrong:
+            missing = str(wrong)
         for kind, how, where, goal in ROWS:
             loop = open.enter_context(Worker([notify, how, caller, port]))
-            sides = {"native": native, "C loop": loop, "ours": ours}
-            figures = settings.measured(
-                {side: worker.asked(f"{kind} {calls}") for side, worker in sides.items()},
-                fine=True,
-                part=1 / len(ROWS),
-            )
-            native_median = sorted(figures["native"])[len(figures["native"]) // 2]
-            yield Row(
-                f"getsockname {where}",
-                "the bare notify loop in C",
-                goal,
-                figures["ours"],
-                figures["C loop"],
-                "ns",
-                note=f"natively {native_median:.0f} ns",
-            )
+            line = f"{kind} {calls}"
+            sides = {
+                "ours": ours.asked(line),
+                C_LOOP: loop.asked(line),
+                NATIVE: native.asked(line),
+            }
+            if traced is not None:
+                sides[STRACE] = traced.asked(f"{kind} {calls // 10}")
+            figures = settings.measured(sides, fine=True, part=1 / len(ROWS))
+            for versus, reach in ((C_LOOP, goal), (STRACE, None), (NATIVE, None)):
+                what = f"getsockname {where}"
+                if versus in figures:
+                    yield Row(what, versus, reach, figures["ours"], figures[versus], "ns")
+                else:
+                    yield Row(what, versus, reach, missing=missing)
