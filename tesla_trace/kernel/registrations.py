@@ -13,18 +13,22 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import platform
 import re
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from tesla_trace.kernel.libc import check, libc, number_of, pidfd_getfd
 from tesla_trace.kernel.thread import EPOLL, open_pidfd
 
 CLONE_FILES = 0x400
+CLOSE_RANGE = 436
+"""Calls added since Linux 5.1 have the same number on every architecture."""
 EPOLL_CTL_ADD, EPOLL_CTL_DEL = 1, 2
 
 KCMP_EPOLL_TFD = 7
@@ -126,44 +130,65 @@ def _entries(epoll: int, text: str, inode: int) -> Iterator[Registration]:
 
 def move(thread: int, found: Iterable[Registration], old: int, new: int) -> None:
     """Make registrations of `old` the same ones of `new`; one that is gone by now is left so."""
-    with contextlib.suppress(OSError):
-        pidfd = open_pidfd(thread)
-        try:
-            for each in found:
-                with contextlib.suppress(OSError):
-                    _move(each, pidfd_getfd(pidfd, each.epoll), old, new)
-        finally:
-            os.close(pidfd)
+    _apart().do(lambda: _move(thread, list(found), old, new))
 
 
-def _move(entry: Registration, epoll: int, old: int, new: int) -> None:
-    try:
-        if os.readlink(f"/proc/self/fd/{epoll}") == EPOLL:
-            _with_own_table(lambda: _exchange(entry, epoll, old, new))
-    finally:
-        os.close(epoll)
+@functools.cache
+def _apart() -> _Apart:
+    return _Apart()
+
+
+def _move(thread: int, found: list[Registration], old: int, new: int) -> None:
+    """What is to be done in a table of descriptors of its own."""
+    theirs, ours = open_pidfd(thread), os.pidfd_open(os.getpid())
+    files = [pidfd_getfd(ours, old), pidfd_getfd(ours, new)]
+    for entry in found:
+        with contextlib.suppress(OSError):
+            above = entry.number + 1
+            epoll, last, next = (
+                fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, above)
+                for each in (pidfd_getfd(theirs, entry.epoll), *files)
+            )
+            if os.readlink(f"/proc/thread-self/fd/{epoll}") == EPOLL:
+                _exchange(entry, epoll, last, next)
 
 
 def _exchange(entry: Registration, epoll: int, old: int, new: int) -> None:
-    number, above = entry.number, entry.number + 1
     event = _Event(entry.events, entry.data)
-    epoll, old, new = (
-        fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, above) for each in (epoll, old, new)
-    )
     for file, what in (old, EPOLL_CTL_DEL), (new, EPOLL_CTL_ADD):
-        os.dup2(file, number, inheritable=False)
+        os.dup2(file, entry.number, inheritable=False)
         with contextlib.suppress(FileNotFoundError):  # it went with the last descriptor
-            check(libc.epoll_ctl(epoll, what, number, ctypes.byref(event)))
+            check(libc.epoll_ctl(epoll, what, entry.number, ctypes.byref(event)))
 
 
-def _with_own_table(call: Callable[[], None]) -> None:
-    """Do `call` in a thread whose descriptors are copies of ours, and its own."""
+class _Apart:
+    """A thread of ours with a table of descriptors of its own, empty while it has nothing to do.
 
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            check(libc.unshare(CLONE_FILES))
-            call()
+    A copy that it had would hide that the program closes a socket.
+    """
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._done: SimpleQueue[bool] = SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+        self._done.get()
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Have something done there, and wait until it is."""
+        self._tasks.put(task)
+        self._done.get()
+
+    def _run(self) -> None:
+        own = libc.unshare(CLONE_FILES) == 0
+        while True:
+            if own:
+                libc.syscall(CLOSE_RANGE, 0, ctypes.c_uint(-1), 0)
+            self._done.put(True)
+            task = self._tasks.get()
+            if own:
+                with contextlib.suppress(OSError):
+                    task()
+            task = _nothing
+
+
+def _nothing() -> None: ...
