@@ -2,9 +2,9 @@
 
 It holds `program`, `status` or `signal`, `began` and `seconds`; `flows`, each with `number`,
 `program`, `pid`, `accepted`, `target`, `began`, `seconds`, its `datapath` (`handlers`, `spliced` or
-`handed back`), the bytes `out` and `in` as the program wrote and read them, until it was handed
-back, and its `outcome` (`closed`, `open`, or the errno it failed with); their `totals`; and
-`not_covered`, what went past the handlers, by `way` and `program`.
+`handed back`), the bytes `out` and `in` as the program wrote and read them (null where it was
+handed back: nobody counts), and its `outcome` (`closed`, `open`, or the errno it failed with);
+their `totals`; and `not_covered`, what went past the handlers, by `way` and `program`.
 """
 
 from __future__ import annotations

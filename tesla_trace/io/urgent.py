@@ -14,8 +14,8 @@ import socket
 SIOCATMARK = 0x8905
 
 # Plain numbers: the arithmetic of Python's flags takes a microsecond.
-_PLAIN = int(socket.MSG_NOSIGNAL)
-_URGENT = int(socket.MSG_NOSIGNAL | socket.MSG_OOB)
+_PLAIN = int(socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+_URGENT = int(socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_OOB)
 
 
 class Urgent(bytes):

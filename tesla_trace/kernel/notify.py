@@ -170,10 +170,10 @@ class NotifyStop:
         self._threads.moving(self.process())
 
     def making_epoll(self) -> None:
-        self._threads.epolls_made += 1
+        self._threads.making_epoll(self.thread)
 
     def epolls(self) -> list[int]:
-        made = self._threads.epolls_made
+        made = self._threads.epolls_made()
         return self._threads[self.thread].epolls(made) if made else []
 
     def read(self, address: int, size: int) -> bytes:
@@ -271,7 +271,8 @@ class NotifyTrap:
         self._wide = next((each.audit for each in self._arches.values() if each.word == 8), -1)
         self._wide_calls = calls.get(self._wide, {})
         self._threads = Threads()
-        self._threads.epolls_made = int(epolls)
+        if epolls:
+            self._threads.making_epoll(0)
         self._ready = select.poll()
         self._ready.register(listener, select.POLLIN)
         with contextlib.suppress(OSError):  # before Linux 6.6

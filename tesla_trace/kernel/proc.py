@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from functools import cache
 
 FDINFO = 4096
 """Bytes of /proc/PID/fdinfo/FD that are read: what we want of it comes first."""
@@ -56,6 +57,26 @@ def pidfd(thread: int, fd: int) -> int | None:
     """The process that a pidfd of the thread is of; None if it is not one, or that is gone."""
     number = int(_fdinfo(thread, fd).get("Pid", "-1"))
     return number if number > 0 else None
+
+
+def makes_epoll(thread: int) -> bool:
+    """Whether the thread is in a call that makes an epoll descriptor, as far as is known."""
+    try:
+        with open(f"/proc/{thread}/syscall", "rb") as file:
+            word = file.read().split()[0]
+    except OSError:
+        return False
+    return word == b"running" or int(word) in _making_epoll()
+
+
+@cache
+def _making_epoll() -> frozenset[int]:
+    from tesla_trace.kernel.arches import arches  # libseccomp may be missing
+
+    found = set()
+    for arch in arches():
+        found |= {arch.number("epoll_create"), arch.number("epoll_create1")}
+    return frozenset(each for each in found if each is not None)
 
 
 def number_in(thread: int, process: int) -> int | None:

@@ -26,8 +26,7 @@ from typing import NamedTuple
 from tesla_trace.kernel.libc import check, libc, number_of, pidfd_getfd
 from tesla_trace.kernel.thread import EPOLL, open_pidfd
 
-CLONE_FILES = 0x400
-CLOSE_RANGE = 436
+CLOSE_RANGE, CLOSE_RANGE_UNSHARE = 436, 2
 """Calls added since Linux 5.1 have the same number on every architecture."""
 EPOLL_CTL_ADD, EPOLL_CTL_DEL = 1, 2
 
@@ -71,26 +70,30 @@ class TooMany(OSError):
 def find(
     thread: int, epolls: Iterable[int], fd: int, copy: int, *, patiently: bool
 ) -> list[Registration]:
-    """All that is registered of a file under a descriptor's number.
+    """All that is registered of a file.
 
     Args:
         epolls: the thread's epoll descriptors.
         fd: the thread's descriptor, `copy` ours of the same file.
-        patiently: read even what may be long.
+        patiently: read even what may be long; else nothing must be registered under that number.
 
     Raises:
         TooMany: it was long, or might be.
+        OSError: it is registered, and that could not be moved.
     """
     found: list[Registration] = []
     inode = os.fstat(copy).st_ino
     for epoll in epolls:
-        if _is_registered(thread, epoll, fd, copy):
-            if not patiently:
+        if not patiently:
+            if _is_registered(thread, epoll, fd, copy):
                 raise TooMany(errno.E2BIG, os.strerror(errno.E2BIG))
-            text = _text(thread, epoll)
-            found += _entries(epoll, text, inode)
-            if len(text) > ROOM:
-                raise TooMany(errno.E2BIG, os.strerror(errno.E2BIG))
+            continue
+        text = _text(thread, epoll)
+        found += _entries(epoll, text, inode)
+        if len(text) > ROOM:
+            raise TooMany(errno.E2BIG, os.strerror(errno.E2BIG))
+    if found:
+        _apart()
     return found
 
 
@@ -130,7 +133,8 @@ def _entries(epoll: int, text: str, inode: int) -> Iterator[Registration]:
 
 def move(thread: int, found: Iterable[Registration], old: int, new: int) -> None:
     """Make registrations of `old` the same ones of `new`; one that is gone by now is left so."""
-    _apart().do(lambda: _move(thread, list(found), old, new))
+    with contextlib.suppress(OSError):
+        _apart().do(lambda: _move(thread, list(found), old, new))
 
 
 @functools.cache
@@ -165,13 +169,20 @@ class _Apart:
     """A thread of ours with a table of descriptors of its own, empty while it has nothing to do.
 
     A copy that it had would hide that the program closes a socket.
+
+    Raises:
+        OSError: there can be none.
     """
 
     def __init__(self) -> None:
+        self.empty = False
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._done: SimpleQueue[bool] = SimpleQueue()
         threading.Thread(target=self._run, daemon=True).start()
         self._done.get()
+
+        if not self.empty:
+            raise OSError(errno.EPERM, "no thread may have descriptors of its own")
 
     def do(self, task: Callable[[], None]) -> None:
         """Have something done there, and wait until it is."""
@@ -179,16 +190,15 @@ class _Apart:
         self._done.get()
 
     def _run(self) -> None:
-        own = libc.unshare(CLONE_FILES) == 0
+        # Not unshare(2), which container engines refuse.
+        self.empty = libc.syscall(CLOSE_RANGE, 0, ctypes.c_uint(-1), CLOSE_RANGE_UNSHARE) == 0
         while True:
-            if own:
-                libc.syscall(CLOSE_RANGE, 0, ctypes.c_uint(-1), 0)
             self._done.put(True)
             task = self._tasks.get()
-            if own:
-                with contextlib.suppress(OSError):
-                    task()
+            with contextlib.suppress(OSError):
+                task()
             task = _nothing
+            libc.syscall(CLOSE_RANGE, 0, ctypes.c_uint(-1), 0)
 
 
 def _nothing() -> None: ...

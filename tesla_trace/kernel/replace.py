@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from tesla_trace.kernel import proc
-from tesla_trace.kernel.registrations import Registration, find_all, move
+from tesla_trace.kernel.registrations import find_all, move
 from tesla_trace.kernel.trap import Stop
 
 ROUNDS = 3
@@ -37,16 +37,5 @@ def replace(stop: Stop, fd: int, file: bytes, old: int, new: int) -> None:
         if not others or len(proc.threads(stop.process())) == 1:
             break
         files = list(proc.files(stop.thread))
-    if found:
-        move(stop.thread, found, old, new)
-
-
-def replace_one(stop: Stop, fd: int, old: int, new: int, found: list[Registration]) -> None:
-    """The same, where it has `old` as `fd` alone, as far as is known.
-
-    Args:
-        found: its registrations.
-    """
-    stop.inject(new, cloexec=stop.closes_on_exec(fd), at=fd)
     if found:
         move(stop.thread, found, old, new)

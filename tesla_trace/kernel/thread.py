@@ -162,8 +162,9 @@ class Threads:
     def __init__(self) -> None:
         self._kept: OrderedDict[int, Thread] = OrderedDict()
         self._moved: set[int] = set()
-        self.epolls_made = 0
-        """How often the program has made an epoll descriptor, or may have."""
+        self._epolls_made = 0
+        self._making: set[int] = set()
+        """The threads whose call that makes an epoll descriptor may not be over."""
 
     def __getitem__(self, number: int) -> Thread:
         """The thread of this number.
@@ -196,6 +197,18 @@ class Threads:
         seen = None if process in self._moved else thread.seen
         return ids, *(seen or thread.namespaces())
 
+    def making_epoll(self, number: int) -> None:
+        """A thread is about to make an epoll descriptor; 0 stands for one before our time."""
+        self._epolls_made += 1
+        self._making.add(number)
+
+    def epolls_made(self) -> int:
+        """How often one was made, or may have been; another number while a call may not be over."""
+        if self._making:
+            self._epolls_made += 1
+            self._making = {each for each in self._making if proc.makes_epoll(each)}
+        return self._epolls_made
+
     def moving(self, process: int) -> None:
         """A thread of the process is about to change its namespaces.
 
@@ -219,14 +232,15 @@ def borrow_from_anyone(file: bytes) -> int:
         OSError: EBADF, nobody has.
     """
     for process in proc.descendants(os.getpid()):
-        with contextlib.suppress(OSError):
-            thread = Thread(process)
-            try:
-                for name in os.listdir(f"/proc/{process}/fd"):
-                    if thread.file(int(name)) == file:
-                        return thread.borrow(int(name), file)
-            finally:
-                thread.close()
+        for number in proc.threads(process):  # each may have descriptors of its own
+            with contextlib.suppress(OSError):
+                thread = Thread(number)
+                try:
+                    for name in os.listdir(f"/proc/{process}/task/{number}/fd"):
+                        if thread.file(int(name)) == file:
+                            return thread.borrow(int(name), file)
+                finally:
+                    thread.close()
     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 

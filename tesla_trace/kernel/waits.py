@@ -1,22 +1,27 @@
-"""What the other threads of a process wait for, by /proc/TID/syscall (proc(5)).
+"""What else may be at work on a descriptor, by /proc/TID/syscall (proc(5)).
 
 Facts: it says the number of the call that the thread is in, and its arguments; or `running`.  A
 call holds the files that it is about until it is over, so that they outlive their descriptors; that
-of epoll_wait is the epoll's alone.
+of epoll_wait is the epoll's alone.  A task may share the descriptors of another without being a
+thread of the same process (CLONE_FILES in clone(2)); kcmp(2) tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 
 from tesla_trace.kernel import proc
-from tesla_trace.kernel.libc import number_of
+from tesla_trace.kernel.libc import libc, number_of
 from tesla_trace.kernel.trap import Stop
 
+KCMP_FILES = 2
+
 MOST = 64
-"""Threads that are looked at: with more of them it is taken for granted that one may wait."""
+"""Threads or processes that are looked at: with more of them it is taken for granted that one may
+be."""
 
 ELSEWHERE = (
     "futex epoll_wait epoll_pwait epoll_pwait2 nanosleep clock_nanosleep wait4 waitid"
@@ -26,33 +31,43 @@ ELSEWHERE = (
 
 OF_ONE = (
     "read write readv writev recvfrom recvmsg recvmmsg sendto sendmsg sendmmsg accept accept4"
-    " connect"
 ).split()
 """Calls that wait on the descriptor that is their first argument, and on no other."""
 
 
-def may_wait_on(stop: Stop, fd: int) -> bool:
-    """Whether another thread of the caller's process may be in a call that holds its descriptor.
+def may_be_used(stop: Stop, file: bytes) -> bool:
+    """Whether another task that has the caller's descriptors may be in a call on one of `file`.
 
-    A thread that runs may be about to make such a call.
+    One that runs may be about to make such a call.
     """
-    threads = proc.threads(stop.process())
-    if len(threads) > MOST:
+    process = stop.process()
+    threads = proc.threads(process)
+    others = proc.descendants(os.getpid())
+    if len(threads) > MOST or len(others) > MOST:
         return True
-    return any(_holds(thread, fd) for thread in threads if thread != stop.thread)
+    sharing = [t for other in _sharing(process, others) for t in proc.threads(other)]
+    return any(_may_use(each, file) for each in (*threads, *sharing) if each != stop.thread)
 
 
-def _holds(thread: int, fd: int) -> bool:
+def _sharing(process: int, others: Iterable[int]) -> Iterator[int]:
+    kcmp = number_of("kcmp")
+    for other in others:
+        if other != process and libc.syscall(kcmp, process, other, KCMP_FILES, 0, 0) == 0:
+            yield other
+
+
+def _may_use(thread: int, file: bytes) -> bool:
     try:
-        with open(f"/proc/{thread}/syscall", "rb") as file:
-            words = file.read().split()
+        with open(f"/proc/{thread}/syscall", "rb") as call:
+            words = call.read().split()
+        if words[0] == b"running":
+            return True
+        number = int(words[0])
+        if number in _numbers(tuple(OF_ONE)):
+            fd = int(words[1], 16) & 0xFFFFFFFF
+            return os.readlink(b"/proc/%d/fd/%d" % (thread, fd)) == file
     except OSError:
-        return False  # it is gone
-    if words[0] == b"running":
-        return False
-    number = int(words[0])
-    if number in _numbers(tuple(OF_ONE)):
-        return int(words[1], 16) & 0xFFFFFFFF == fd
+        return False  # it is gone, or has no such descriptor
     return number >= 0 and number not in _numbers(tuple(ELSEWHERE))
 
 

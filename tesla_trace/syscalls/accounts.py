@@ -74,7 +74,7 @@ class Accounts:
             "began": round(began, 3),
             "seconds": round(max(self._now() - began, 0.0), 3),
             "datapath": flow.datapath,
-            "out": flow.out,
-            "in": flow.into,
+            "out": None if flow.datapath == "handed back" else flow.out,
+            "in": None if flow.datapath == "handed back" else flow.into,
             "outcome": flow.failed or outcome,
         }

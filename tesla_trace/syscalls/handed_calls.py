@@ -57,6 +57,9 @@ def connect(_: Session, stop: Stop, handed: Handed) -> None:
 def _name(which: str, _: Session, stop: Stop, handed: Handed) -> None:
     """Give an address as the handlers say it."""
     packed = handed.names.get(which)
+    if which == "getpeername":
+        with handed.borrowed() as real:
+            real.getpeername()  # ENOTCONN, once the connection is gone
     if packed is None:
         with handed.asked() as asked:
             packed = sockaddr.pack(getattr(asked, which)(), handed.socket.domain)

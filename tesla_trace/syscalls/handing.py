@@ -6,9 +6,11 @@ Facts, and what they mean for us:
   its way by SCM_RIGHTS, in a call that waits on it in another thread.  Of the last of them our end
   tells by hanging up; of an end that was never joined inotify does.  So we replace and look, and
   where somebody still has the old one, all is put back as it was.
-- A call that waits holds the file, and no descriptor leads to it: it could not be put back.  No
-  call waits on an end without a connection but poll(2).  So of a process with several threads we
-  look what the others do, and leave it for another time if one of them might wait on the socket.
+- A call that waits holds the file, and no descriptor leads to it: it could not be put back.  What
+  a thread writes to the old one and then to the new one could change places; it could close the
+  descriptor, and open another file there; and for a moment the socket is registered with no
+  epoll.  So we look what the other threads do, and leave it for another time unless all of them
+  sleep elsewhere.
 - The real socket has what was set on it.  What the program's end kept is taken over, as is
   O_NONBLOCK; SIGIO (O_ASYNC, F_SETOWN) cannot be, for it is sent with the rights of who asked.
 - EPOLL_CTL_ADD adds EPOLLERR and EPOLLHUP, which a registration that has fired (EPOLLONESHOT) is
@@ -28,11 +30,11 @@ from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.pair import KEPT, Pair
 from tesla_trace.io.top import Top
 from tesla_trace.kernel import landlock, proc
-from tesla_trace.kernel.registrations import Registration, TooMany, find
-from tesla_trace.kernel.replace import replace, replace_one
+from tesla_trace.kernel.registrations import Registration, TooMany, find, move
+from tesla_trace.kernel.replace import replace
 from tesla_trace.kernel.thread import borrow_from_anyone
 from tesla_trace.kernel.trap import Stop
-from tesla_trace.kernel.waits import may_wait_on
+from tesla_trace.kernel.waits import may_be_used
 from tesla_trace.syscalls.handed import Handed
 from tesla_trace.syscalls.words import pack_int
 
@@ -70,6 +72,8 @@ class HandingBack:
         self._session = session
         self.why_not = ""
         """Why it is never to be done here, for the log."""
+        self.done = False
+        """Whether the program has been given a connection."""
         self._patient_from = 0.0
 
     def guard(self) -> int | None:
@@ -84,6 +88,12 @@ class HandingBack:
         except OSError as wrong:
             self.why_not = f"no Landlock for TCP here ({wrong.strerror}; it takes Linux 6.7)"
             return None
+
+    @property
+    def must_not_send(self) -> bool:
+        """Whether no flags of a send may be read by the kernel after we have: they could connect
+        what was handed back, and Landlock is not asked there."""
+        return self.done and self._session.closed
 
     def tries(self) -> int:
         """How often to try with a flow that begins."""
@@ -101,6 +111,9 @@ class HandingBack:
         top, bottom = socket.top, socket.direct
         if top is None or bottom is None:
             return None
+        if self._session.closed and stop.copied and not self.why_not:
+            # The kernel reads such arguments again: flags that connect (MSG_FASTOPEN) may be there.
+            self.why_not = "the program makes calls by socketcall(2)"
         if self.why_not:
             socket.tries = 0
             self._session.say_once(f"connections are not handed back: {self.why_not}")
@@ -150,7 +163,7 @@ class HandingBack:
         self, socket: Socket, top: Top, bottom: Bottom, stop: Stop, fd: int
     ) -> Handed | None:
         pair, socket.seen = socket.pair, (stop, fd)
-        if pair.joined and may_wait_on(stop, fd):
+        if may_be_used(stop, pair.file):
             return None
         handed = self._handed(socket, top, bottom)
         if handed is None:
@@ -166,8 +179,6 @@ class HandingBack:
                 self._session.forget_handed(handed)
         if not done:
             return None
-        if pair.joined and (rest := pair.left_over()):
-            bottom.write(rest)
         self._part(socket, bottom)
         return handed
 
@@ -180,7 +191,10 @@ class HandingBack:
             found = self._registrations(stop, fd, app)
             if any(map(_has_fired, found)) or not _dress(socket, real, app):
                 return False
-            replace_one(stop, fd, app.fileno(), real.fileno(), found)
+            stop.inject(real.fileno(), cloexec=stop.closes_on_exec(fd), at=fd)
+            if pair.joined and (rest := pair.left_over()):
+                bottom.write(rest)  # of a thread that has woken up since we looked
+            move(stop.thread, found, app.fileno(), real.fileno())
         if pair.gone() or self._replaced_elsewhere(pair, stop, real):
             return True
         try:
@@ -211,7 +225,7 @@ class HandingBack:
         other = next((fd for fd, found in proc.files(stop.thread) if found == name), None)
         if other is None:
             return False
-        with sockets.socket(fileno=stop.borrow(other, pair.file)) as app:
+        with suppress(OSError), sockets.socket(fileno=stop.borrow(other, pair.file)) as app:
             replace(stop, other, pair.file, app.fileno(), real.fileno())
         return pair.gone()
 
@@ -225,6 +239,7 @@ class HandingBack:
         return handed
 
     def _part(self, socket: Socket, bottom: Bottom) -> None:
+        self.done = True
         self._session.forget(socket)
         socket.pair.close()
         bottom.give_away()

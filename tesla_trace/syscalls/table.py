@@ -34,7 +34,7 @@ from tesla_trace.syscalls.handed import Handed
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.ways import HARMLESS
-from tesla_trace.syscalls.words import signed
+from tesla_trace.syscalls.words import error, signed
 
 Doing = Callable[[Session, Stop, Socket], None]
 DatagramDoing = Callable[[Session, Stop, DatagramSocket], None]
@@ -123,6 +123,9 @@ REACHING: dict[str, tuple[Reaching, Conditions]] = {
 }
 """The same for calls that are about no socket yet.  For socket(2) see `rules`."""
 
+SENDING = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
+"""Calls whose flags may say to connect by the time that the kernel reads them, if it does."""
+
 FAMILIES = 6
 """Bits of a socket's family: there are fewer than 64 (linux/socket.h)."""
 
@@ -163,6 +166,8 @@ def _is_for_us(session: Session, stop: Stop) -> bool:
 def serve(session: Session, stop: Stop) -> None:
     """Do one trapped call, or leave it waiting."""
     try:
+        if stop.copied and stop.call in SENDING and session.handing.must_not_send:
+            raise error(errno.EOPNOTSUPP)
         if stop.copied and not _is_for_us(session, stop):
             return unserved.leave(session, stop)
         if stop.call in REACHING:

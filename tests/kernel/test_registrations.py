@@ -86,4 +86,14 @@ def test_so_many_that_it_takes_long(sockets, monkeypatch):
     with pytest.raises(TooMany):
         at(epoll, old, patiently=True)
     epoll.unregister(old)
-    assert at(epoll, old, patiently=True) == []
+    assert at(epoll, old, patiently=False) == []
+
+
+def test_a_number_that_is_closed_by_now(sockets):
+    """The file is still registered under it."""
+    old, _, _, epoll = sockets
+    with old.dup() as copy:
+        epoll.register(copy, select.EPOLLIN)
+        number = copy.fileno()
+    (found,) = at(epoll, old, patiently=True)
+    assert found.number == number

@@ -1,5 +1,6 @@
-"""What threads of a child wait for, and whether it might be a descriptor."""
+"""What threads of a child wait for, and whether it might be on a socket."""
 
+import os
 import select
 import signal
 import socket
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tesla_trace.kernel import proc, waits
+from tesla_trace.kernel.libc import libc, number_of
 from tests.e2e.process import eventually
 from tests.kernel.child import child
 
@@ -29,6 +31,7 @@ WAYS = {
     "select": (lambda one, other: select.select([one], [], []), True),
     "poll of another": (lambda one, other: poll(other), True),
     "epoll": (lambda one, other: epoll(one), False),
+    "recv of a duplicate": (lambda one, other: one.dup().recv(1), True),
     "a lock": (lambda one, other: threading.Event().wait(), False),
     "sleep": (lambda one, other: signal.sigtimedwait([signal.SIGUSR1], 60), False),
 }
@@ -59,13 +62,48 @@ def test_what_a_thread_waits_on(wait, holds):
         with child(do) as process:
             thread = int(process.says())
             eventually("it waits", lambda: proc.state(thread) == "S")
-            assert waits.may_wait_on(Stop(process.pid), one.fileno()) == holds
+            assert waits.may_be_used(Stop(process.pid), proc.socket_name(one.fileno())) == holds
+
+
+def test_a_thread_that_runs_may():
+    def do(say):
+        threading.Thread(target=run_for_ever, daemon=True).start()
+        say("ready")
+
+    with child(do) as process:
+        process.says()
+        eventually("it runs", lambda: waits.may_be_used(Stop(process.pid), b"socket:[1]"))
+
+
+def run_for_ever():
+    while True:
+        pass
+
+
+def test_a_task_that_shares_descriptors_and_is_no_thread_may():
+    clone_files = 0x400 | signal.SIGCHLD
+    one, other = socket.socketpair()
+    with one, other:
+
+        def do(say):
+            if libc.syscall(number_of("clone"), clone_files, 0, 0, 0, 0) == 0:
+                one.recv(1)
+                os._exit(0)
+            say("ready")
+
+        with child(do) as process:
+            process.says()
+            (sharing,) = proc.descendants(process.pid)
+            eventually("it waits", lambda: proc.state(sharing) == "S")
+            assert waits.may_be_used(Stop(process.pid), proc.socket_name(one.fileno()))
+            assert not waits.may_be_used(Stop(process.pid), proc.socket_name(other.fileno()))
+            os.kill(sharing, signal.SIGKILL)
 
 
 def test_the_caller_itself_does_not_count():
     with child(lambda say: say("ready")) as process:
         process.says()
-        assert not waits.may_wait_on(Stop(process.pid), 0)
+        assert not waits.may_be_used(Stop(process.pid), b"socket:[1]")
 
 
 def test_of_very_many_threads_one_may():
@@ -76,4 +114,4 @@ def test_of_very_many_threads_one_may():
 
     with child(do) as process:
         process.says()
-        assert waits.may_wait_on(Stop(process.pid), 0)
+        assert waits.may_be_used(Stop(process.pid), b"socket:[1]")

@@ -34,7 +34,8 @@ class NoSession:
     def __init__(self, *words, guise=OURS, closed=False):
         self.stack = Stack(parse(words))
         self.closed = closed
-        self.acting = self.strangers = self
+        self.acting = self.strangers = self.handing = self
+        self.must_not_send = False
         self._guise = guise
         self.passed = []
 
