@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tesla_trace.address import Address
+from tesla_trace.flow.events import Events
 
 
 def _unheard(line: str) -> None:
@@ -38,6 +39,8 @@ class Flow:
     """The way that its bytes take: through the handlers, `spliced` or `handed back`."""
     failed: str = ""
     """The errno that it failed with, by name."""
+    events: Events = field(default_factory=Events)
+    """What handlers tell a program that knows of them; see `FlowHandler.tell`."""
 
     def log(self, line: str) -> None:
         """Write `line` to the log behind the name of the flow."""

@@ -1,0 +1,147 @@
+"""Programs that know of handlers: what they ask, what they are told, on every way for the bytes."""
+
+import sys
+
+import pytest
+
+from tests.e2e.conftest import BUILDS
+from tests.e2e.process import ROOT, TESLA_TRACE, run, start, under
+from tests.e2e.rungs import ways
+
+PROGRAM = [sys.executable, ROOT / "fixtures/knowing.py"]
+TELLS = "+fixtures.handlers:Tells"
+RUNGS = {
+    "handlers": ["+dummy", TELLS],
+    "spliced": ["--datapath=splice", TELLS],
+    "handed back": [TELLS],
+}
+
+
+def lines(ran):
+    assert ran.status == 0, ran
+    return ran.out.splitlines()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An echo server, run natively."""
+    with start(sys.executable, "-c", ECHO) as program:
+        yield program.until("\n").strip()
+
+
+ECHO = """
+import socketserver
+class Echo(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.read())
+with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+    server.daemon_threads = True
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+"""
+
+WITH = [
+    "handler dummy",
+    "handler log",
+    "dummy answers hello",
+    "dummy tells 1: tell me",
+    "the server says ping",
+]
+
+
+def check_example(command, server):
+    native = lines(run(*command, "127.0.0.1", server))
+    assert native[0].startswith("no handlers") and native[1:] == ["the server says ping"]
+    ran = under(["+dummy", "+log"], *command, "127.0.0.1", server)
+    assert lines(ran) == WITH
+    assert any("said: now it gets interesting" in line for line in ran.log)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_the_example_in_c(built, build, server):
+    check_example([built.path("knows", build, "examples")], server)
+
+
+def test_the_example_in_python(server):
+    check_example([sys.executable, ROOT / "examples/knows.py"], server)
+
+
+def test_without_us_there_are_none():
+    assert lines(run(*PROGRAM, "before")) == ["ENOPROTOOPT []"] * 3 + ["[]"]
+
+
+def test_before_there_is_a_connection():
+    ran = under([TELLS], *PROGRAM, "before")
+    assert lines(ran) == ["ENOTCONN []", "ENOTCONN []", "ENOPROTOOPT []", "['tells']"]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_on_every_way(rung, tmp_path):
+    report = tmp_path / "report"
+    ran = under(RUNGS[rung], *PROGRAM, "asking", "stream", ours=["--report", report])
+    names = ["dummy", "tells"] if rung == "handlers" else ["tells"]
+    assert lines(ran) == [
+        str(names),
+        "b'cba'",
+        "Event(handler='tells', number=0, kind=1, lost=0, data=b'connected')",
+        "Event(handler='tells', number=0, kind=7, lost=0, data=b'abc')",
+        "b'erom'",
+        "Event(handler='tells', number=0, kind=7, lost=0, data=b'more')",
+        "b'data'",
+        str(names),
+        "b'back'",
+        "b'niaga'",
+        "Event(handler='tells', number=0, kind=7, lost=0, data=b'again') None",
+    ]
+    assert ("handed back" in ways(report)) == (rung == "handed back")
+
+
+def test_on_datagram_sockets():
+    assert lines(under([TELLS], *PROGRAM, "asking", "datagram")) == [
+        "['tells']",
+        "b'cba'",
+        "Event(handler='tells', number=0, kind=1, lost=0, data=b'connected')",
+        "Event(handler='tells', number=0, kind=7, lost=0, data=b'abc')",
+        "b'erom'",
+        "Event(handler='tells', number=0, kind=7, lost=0, data=b'more')",
+        "b'data'",
+        "b'niaga'",
+        "Event(handler='tells', number=0, kind=7, lost=0, data=b'again') None",
+    ]
+
+
+def test_several_of_one_name():
+    ran = under(["+dummy", TELLS, "+dummy", TELLS], *PROGRAM, "asking", "stream")
+    assert lines(ran)[0] == "['dummy', 'tells', 'dummy', 'tells']"
+    assert "Event(handler='tells', number=1, kind=1, lost=0, data=b'connected')" in lines(ran)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_what_makes_no_sense(rung):
+    assert lines(under(RUNGS[rung], *PROGRAM, "wrong")) == [
+        "ENODEV ENODEV",
+        "ENOTTY EINVAL",
+        "ENOPROTOOPT",
+        "EINVAL",
+        "EINVAL",
+        "ENOPROTOOPT",
+        "EINVAL",
+        "EINVAL",
+        "None",
+        *["-1 EFAULT"] * 4,
+    ]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_events_are_lost_rather_than_waited_for(rung):
+    """And of 2000 descriptors that the program closes none stays with us, who may have 300."""
+    command = [TESLA_TRACE, *RUNGS[rung], *PROGRAM, "many"]
+    ran = run("sh", "-c", 'ulimit -n 300; exec "$@"', "sh", *command)
+    assert lines(ran) == ["True b'x' 1000", "EPIPE False", "None", "b'y'"]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_handler_that_fails_at_a_request_tells_no_more(rung):
+    ran = under(RUNGS[rung], *PROGRAM, "failing")
+    assert lines(ran) == ["ECONNABORTED", "ENOTCONN []"]
+    assert any("as it was told to" in line for line in ran.log)
