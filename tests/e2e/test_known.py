@@ -1,5 +1,6 @@
 """Programs that know of handlers: what they ask, what they are told, on every way for the bytes."""
 
+import re
 import sys
 
 import pytest
@@ -145,3 +146,12 @@ def test_a_handler_that_fails_at_a_request_tells_no_more(rung):
     ran = under(RUNGS[rung], *PROGRAM, "failing")
     assert lines(ran) == ["ECONNABORTED", "ENOTCONN []"]
     assert any("as it was told to" in line for line in ran.log)
+
+
+def test_which_way_a_connection_takes_through_a_proxy(proxy):
+    ran = under([f"+socks=127.0.0.1:{proxy.port}", "-loopback"], *PROGRAM, "way")
+    (line,) = lines(ran)
+    names = r"\['naming', 'socks']"
+    assert re.fullmatch(rf"{names} proxy 127.0.0.1:{proxy.port}( bound \S+:\d+)?", line)
+    (line,) = lines(under([f"+socks=127.0.0.1:{proxy.port}"], *PROGRAM, "way"))
+    assert line == "['naming', 'socks'] direct"
