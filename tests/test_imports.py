@@ -32,6 +32,11 @@ MAY_IMPORT = {
         "tesla_trace.flow.*",
         "tesla_trace.address",
     ],
+    "tesla_trace/testing": [
+        "tesla_trace.testing",
+        "tesla_trace.testing.*",
+        "tesla_trace.flow",
+    ],
     "tesla_trace": [ANY],
 }
 """What of ours the files of a directory may import."""

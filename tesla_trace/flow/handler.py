@@ -13,7 +13,7 @@ A handler has one flow above it (`upstream`) and any number below it
 (`downstream`).  Every method here passes its call on unchanged, so a subclass
 writes only what its service changes, and passes a call on with `super()`.
 
-Rules, checked for every handler by tests/handlers/test_contract.py:
+Rules, checked for every handler by `tesla_trace.testing`:
 
 1. No method blocks.  What takes time is answered later by an event.
 2. `write` and `avail` take all of the data they are given.  They return False

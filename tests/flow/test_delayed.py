@@ -1,7 +1,7 @@
 from errno import ECONNRESET
 
 from tesla_trace.handlers.shape import Shape
-from tests.playbook import app, net, turn, wait
+from tesla_trace.testing.playbook import app, net, turn, wait
 
 
 def test_a_full_shaper_stops_the_writer_on_the_next_turn(play):

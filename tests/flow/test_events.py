@@ -4,7 +4,7 @@ import pytest
 
 from tesla_trace.flow import OWN, FlowHandler
 from tesla_trace.flow.events import LARGEST, WAITING, Event, Events
-from tests.playbook import app
+from tesla_trace.testing.playbook import app
 
 TELLER = FlowHandler.__new__(FlowHandler)
 

@@ -1,6 +1,6 @@
 from tesla_trace.flow import FlowHandler
 from tesla_trace.handlers.dummy import ECHO, TELL, Dummy
-from tests.playbook import app, net
+from tesla_trace.testing.playbook import app, net
 
 
 def test_it_changes_nothing(play):

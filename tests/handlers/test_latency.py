@@ -1,5 +1,5 @@
 from tesla_trace.handlers.latency import Latency
-from tests.playbook import app, net, wait
+from tesla_trace.testing.playbook import app, net, wait
 
 
 def test_latency(play):

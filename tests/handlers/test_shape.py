@@ -1,5 +1,5 @@
 from tesla_trace.handlers.shape import Shape
-from tests.playbook import app, net, turn, wait
+from tesla_trace.testing.playbook import app, net, turn, wait
 
 
 def test_burst_then_rate(play):

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tesla_trace.flow import reason
 from tesla_trace.flow.proxied import OPENED, WAY
 from tesla_trace.handlers.socks import REFUSALS_4, REFUSALS_5, Socks
-from tests.network import SERVER, Network
-from tests.playbook import Playbook, app, net, wait
+from tesla_trace.testing.network import SERVER, Network
+from tesla_trace.testing.playbook import Playbook, app, net, wait
 
 PROXY = ("10.0.0.9", 1080)
 PEER = ("93.184.216.34", 80)

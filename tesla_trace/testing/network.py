@@ -31,13 +31,21 @@ from tesla_trace.flow import (
     installed,
     parse,
 )
-from tests.playbook import HandClock
+from tesla_trace.testing.playbook import HandClock
 
 SERVER = ("192.0.2.1", 80)
 CLIENT = ("192.0.2.2", 5000)
 
 
 class Network:
+    """The network, and a clock for all that is on it.
+
+    Args:
+        cuts: how many bytes arrive at a time, in turn.
+        room: bytes that a wire holds.
+        handlers: by name, besides those that are installed.
+    """
+
     def __init__(
         self, cuts: Sequence[int] = (10**9,), room: int = 10**9, **handlers: type[FlowHandler]
     ) -> None:
