@@ -42,7 +42,9 @@ __all__ = [
     "wait",
 ]
 
-if "pytest" in sys.modules:  # so that a failure of theirs shows the values, as one of a test does
+if (
+    sys.modules.get("pytest") is not None
+):  # so that a failure of theirs shows the values, as one of a test does
     sys.modules["pytest"].register_assert_rewrite(
         *(f"{__name__}.{each}" for each in _PLACES if f"{__name__}.{each}" not in sys.modules)
     )

@@ -14,13 +14,14 @@ from __future__ import annotations
 import random
 import resource
 from collections.abc import Sequence
-from errno import ECONNREFUSED, ECONNRESET, EISCONN, ENOTCONN, EPROTO
+from errno import ECONNREFUSED, ECONNRESET, EISCONN, ENOTCONN, ENOTTY, EPROTO
 from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tesla_trace.flow import HIGHEST, OWN, handlers_of
 from tesla_trace.testing.network import CLIENT, SERVER, Network
 
 Stacks = tuple[list[str], list[str]]
@@ -190,6 +191,14 @@ class StreamContract:
         network.run(600)
         assert network.clock.pending() == 0 and all(wire.closed for wire in network.wires[1:])
 
+    def test_aborted_it_is_a_reset_and_not_an_end(self, stacks: Stacks) -> None:
+        network = Network()
+        client, server = network.pair(*stacks)
+        network.run()
+        client.abort()
+        network.run()
+        assert server.end == ECONNRESET
+
     def test_a_reader_that_stops_stops_the_writer(self, stacks: Stacks) -> None:
         network = Network(room=50_000)
         client, server = network.pair(*stacks)
@@ -244,7 +253,10 @@ class StreamContract:
         network.run(1)
         network.wires[1].reset()
         network.run()
-        assert network.wires[1].closed and network.clock.pending() == 0
+        assert network.wires[1].closed
+        server.close()
+        network.run()
+        assert network.clock.pending() == 0
 
     def test_a_flow_that_hears_nothing_more_says_so_below(self, stacks: Stacks) -> None:
         network = Network()
@@ -267,6 +279,15 @@ class StreamContract:
             assert client.getsockopt(1, 2, 1) == b"\1" and server.ioctl(1, b"ab") == b"ba"
             client.write(b"data")
             network.run()
+
+    def test_a_request_that_a_handler_does_not_know_goes_no_further(self, stacks: Stacks) -> None:
+        network = Network()
+        client, _ = network.pair(*stacks)
+        network.run()
+        for handler in handlers_of(client):
+            with pytest.raises(OSError) as error:
+                handler.ioctl(OWN + HIGHEST, b"")
+            assert error.value.errno == ENOTTY
 
     def test_a_flow_is_connected_once(self, stacks: Stacks) -> None:
         network = Network()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import itertools
 import socket
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +50,8 @@ class Network:
         self, cuts: Sequence[int] = (10**9,), room: int = 10**9, **handlers: type[FlowHandler]
     ) -> None:
         peers = {each.name: each for each in (SocksProxy, HttpProxy)}
-        self.handlers = {**installed(), **peers, **handlers}
+        theirs: Any = installed()  # in which nothing is set
+        self.handlers = ChainMap({**peers, **handlers}, theirs)
         self.clock = HandClock()
         self.cuts = itertools.cycle(cuts)
         self.room = room
