@@ -32,7 +32,7 @@ def pytest_in(folder, *words, limit=3 * LIMIT):
 def test_what_the_page_about_handlers_shows(folder):
     assert [name for name, _ in BLOCKS] == ["rot13.py", "idle.py", "test_idle.py"]
     (folder / "test_rot13.py").write_text(
-        "from tesla_trace.testing import DatagramContract, StreamContract\n"
+        "from tesla_trace.testing import StreamContract\n"
         "class TestStreams(StreamContract):\n    words = ['+rot13:Rot13']\n"
     )
     done = pytest_in(folder)

@@ -1,11 +1,12 @@
 """Programs that know of handlers: what they ask, what they are told, on every way for the bytes."""
 
+import errno
 import re
 import sys
 
 import pytest
 
-from tests.e2e.conftest import BUILDS
+from tests.e2e.conftest import BUILDS, FLAGS, builds
 from tests.e2e.process import ROOT, TESLA_TRACE, run, start, under
 from tests.e2e.rungs import ways
 
@@ -155,3 +156,38 @@ def test_which_way_a_connection_takes_through_a_proxy(proxy):
     assert re.fullmatch(rf"{names} proxy 127.0.0.1:{proxy.port}( bound \S+:\d+)?", line)
     (line,) = lines(under([f"+socks=127.0.0.1:{proxy.port}"], *PROGRAM, "way"))
     assert line == "['naming', 'socks'] direct"
+
+
+PAGE = (ROOT / "docs/knowing.md").read_text()
+
+CONNECTED = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+sock = socket.create_connection(server.getsockname())
+"""
+
+
+def test_what_the_page_shows_in_python():
+    (text,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    ran = under(["+log", TELLS], sys.executable, "-c", CONNECTED + text)
+    assert lines(ran) == ["Event(handler='tells', number=0, kind=1, lost=0, data=b'connected')"]
+    assert any("said: here it begins" in line for line in ran.log)
+
+
+def test_what_the_page_shows_in_c(tmp_path):
+    (text,) = re.findall(r"```c\n(.*?)```", PAGE, re.S)
+    if not builds("glibc"):
+        pytest.skip("needs gcc")
+    source = tmp_path / "page.c"
+    source.write_text(
+        "#include <tesla_trace.h>\n#include <unistd.h>\n"
+        "int main(void) { int fd = socket(AF_INET, SOCK_STREAM, 0); listen(fd, 1);\n"
+        + text
+        + "return size < 0 ? errno : write(1, names, size) != size; }\n"
+    )
+    program = tmp_path / "page"
+    done = run("gcc", *FLAGS, f"-I{ROOT}/include", source, "-o", program)
+    assert done.status == 0, done.err
+    assert run(program).status == errno.ENOPROTOOPT
+    ran = under(["+dummy", "+log"], program)
+    assert lines(ran) == ["dummy\0log\0"] and any("here it begins" in line for line in ran.log)
