@@ -134,6 +134,18 @@ def test_what_makes_no_sense(rung):
     ]
 
 
+def test_an_answer_is_not_cut_short():
+    """The names of ten handlers take 60 bytes, where there is room for 48."""
+    assert lines(under(["+dummy"] * 10, *PROGRAM, "room")) == ["ERANGE", "10"]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_noise(rung):
+    ran = under(RUNGS[rung], *PROGRAM, "noise")
+    assert lines(ran) == ["EINVAL ENODEV ENOPROTOOPT ENOTTY done", "b'data' b'cba'"]
+    assert not any("Traceback" in line for line in ran.log)
+
+
 @pytest.mark.parametrize("rung", RUNGS)
 def test_events_are_lost_rather_than_waited_for(rung):
     """And of 2000 descriptors that the program closes none stays with us, who may have 300."""
