@@ -20,7 +20,7 @@ NOT_A_HANDLER = 1
 
 
 def test_ours_are_named_like_their_files():
-    ours = {"compress", "crypt", "dummy", "http", "latency", "log", "shape", "socks"}
+    ours = {"compress", "crypt", "dummy", "http", "latency", "log", "shape", "socks", "tls"}
     assert ours <= set(installed())
     for name in ours:
         assert installed()[name].__module__ == f"tesla_trace.handlers.{name}"

@@ -108,7 +108,7 @@ def test_flags_and_defaults_and_long_names():
         (
             "+crypt",
             "+crypt: -key=FILE is missing; it takes"
-            ' a key file as made by "python -m tesla_trace.keygen FILE"',
+            ' a key file as made by "tesla_trace --keygen FILE"',
         ),
         ("-out=1MB +shape", "-out=1MB: no +HANDLER before it"),
         ("+dummy telnet", "telnet: neither +HANDLER nor -OPTION"),

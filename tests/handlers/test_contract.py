@@ -10,14 +10,22 @@ PEERS = {"socks": "socks-proxy", "http": "http-proxy"}
 """What stands at the other end, where that is not the handler itself."""
 
 
+@pytest.fixture(scope="session")
+def tls(authority):
+    """The options of a server and of its client, which asks it for who it is."""
+    identity = authority.identity("server.test")
+    return [f"-cert={identity}", f"-ca={authority.path}", "-name=server.test"]
+
+
 class TestStreams(StreamContract):
     @pytest.fixture(scope="class", params=[*installed(), "all"])
     @classmethod
-    def stacks(cls, request, key):
+    def stacks(cls, request, key, tls):
         options = {
             "crypt": [f"-key={key}"],
             "latency": ["-delay=100ms"],
             "shape": ["-out=20kB", "-in=30kB"],
+            "tls": tls,
         }
         names = list(installed()) if request.param == "all" else [request.param]
         stacks = [], []
@@ -29,10 +37,11 @@ class TestStreams(StreamContract):
 
 
 class TestCoded(CodedContract):
-    @pytest.fixture(scope="class", params=["compress", "crypt"])
+    @pytest.fixture(scope="class", params=["compress", "crypt", "tls"])
     @classmethod
-    def coded(cls, request, key):
-        return [f"+{request.param}", *([f"-key={key}"] if request.param == "crypt" else [])]
+    def coded(cls, request, key, tls):
+        options = {"compress": [], "crypt": [f"-key={key}"], "tls": tls}
+        return [f"+{request.param}", *options[request.param]]
 
     def test_closed_with_garbage_to_come_is_silent(self, coded):
         network = Network()
