@@ -71,7 +71,7 @@ def _text(path: str, *, private: bool) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as wrong:
         raise ValueError(wrong.strerror) from wrong
-    with open(fd, encoding="ascii") as file:
+    try:
         about = os.fstat(fd)
         if not stat.S_ISREG(about.st_mode):
             raise ValueError("it is not a regular file")
@@ -79,10 +79,11 @@ def _text(path: str, *, private: bool) -> str:
             raise ValueError(f"it belongs to user {about.st_uid}: chown {os.geteuid()} {path}")
         if private and stat.S_IMODE(about.st_mode) & 0o077:
             raise ValueError(f"others may read or write it: chmod 600 {path}")
-        try:
-            return file.read(MOST)
-        except UnicodeDecodeError as wrong:
-            raise ValueError("it is not PEM") from wrong
+        return os.read(fd, MOST).decode("ascii")
+    except UnicodeDecodeError as wrong:
+        raise ValueError("it is not PEM") from wrong
+    finally:
+        os.close(fd)
 
 
 def _no_password() -> str:

@@ -39,14 +39,6 @@ WRONG = {
 """OpenSSL's reasons in words; the rest are its own."""
 
 
-def why(wrong: ssl.SSLError) -> str:
-    """What went wrong, for the log."""
-    if isinstance(wrong, ssl.SSLCertVerificationError):
-        return f"the peer's certificate is not good: {wrong.verify_message.rstrip('.')}"
-    reason = wrong.reason or ""
-    return WRONG.get(reason) or reason.lower().replace("_", " ") or str(wrong)
-
-
 class Encrypted(Transform):
     """A stream that is TLS on the network, and plain to the program.
 
@@ -80,6 +72,13 @@ class Encrypted(Transform):
             OSError: this is not whom we want to talk to.
         """
 
+    def explain(self, wrong: ssl.SSLError) -> str:
+        """What went wrong, for the log."""
+        if isinstance(wrong, ssl.SSLCertVerificationError):
+            return f"the peer's certificate is not good: {wrong.verify_message.rstrip('.')}"
+        reason = wrong.reason or ""
+        return WRONG.get(reason) or reason.lower().replace("_", " ") or str(wrong)
+
     # ---- the rest follows ----
 
     def negotiate(self) -> Parser:
@@ -91,7 +90,7 @@ class Encrypted(Transform):
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError as wrong:
-                raise failure(errno.EPROTO, why(wrong)) from wrong
+                raise failure(errno.EPROTO, self.explain(wrong)) from wrong
             finally:
                 self._flush()  # words of the handshake, or what we find wrong with it
             self._read.write((yield None))
@@ -122,7 +121,7 @@ class Encrypted(Transform):
         except ssl.SSLZeroReturnError:
             self._heard_last = True
         except ssl.SSLError as error:
-            wrong = why(error)
+            wrong = self.explain(error)
         if answers := self._flush():
             self._owed += 0 if self._may_say else answers
             if self._owed > OWED:

@@ -144,6 +144,12 @@ class Tls(Encrypted):
             raise failure(errno.EPROTO, "nothing can be accepted without -cert=FILE")
         return self.options.server.wrap_bio(read, written, server_side=True)
 
+    def explain(self, wrong: ssl.SSLError) -> str:
+        words = super().explain(wrong)
+        if "IP address mismatch" in words and not self.options.name:
+            words += "; where the program itself knows a name for it, say -name=HOST"
+        return words
+
     def verify(self) -> None:
         if self.options.insecure and self.ctx.accepted is None:
             self.ctx.flow.log("+tls: -insecure: whoever it is that has answered is believed")

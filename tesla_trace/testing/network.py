@@ -76,8 +76,8 @@ class Network:
 
     def pair(
         self,
-        words: Sequence[str] = (),
-        other: Sequence[str] | None = None,
+        words: Sequence[str] | Stack = (),
+        other: Sequence[str] | Stack | None = None,
         closes_at: str | None = None,
         gives_up: str = "close",
     ) -> list[App]:
@@ -240,6 +240,7 @@ class App(FlowHandler):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.log: list[Any] = []
+        self.errors: list[OSError] = []
         self.got = b""
         self.taking = True
         self.may = True
@@ -266,6 +267,7 @@ class App(FlowHandler):
     def connected(self, source: FlowHandler, error: OSError | None = None) -> None:
         self._check(source)
         assert self.ctx.accepted is None
+        self.errors += [error] if error else []
         self.log.append(error.errno if error else "connected")
         if self.closes_at == "connected":
             getattr(self, self.gives_up)()
@@ -291,6 +293,7 @@ class App(FlowHandler):
 
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         self._check(source)
+        self.errors += [error] if error else []
         self.log.append(error.errno if error else 0)
         assert self.end is not None
 
