@@ -24,12 +24,17 @@ PAST = datetime(2000, 1, 1), datetime(2001, 1, 1)
 ALWAYS = datetime(2000, 1, 1), datetime(9999, 1, 1)
 
 
+def new_key() -> Key:
+    """A private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
 class Authority:
     """Somebody who says who others are, to those who have the certificate at `path`."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self.folder, self.name = folder, name
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.key = new_key()
         self.certificate = certificate(name, self.key, name, self.key)
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(self.certificate.public_bytes(Encoding.PEM))
@@ -38,7 +43,7 @@ class Authority:
         self, *names: str, file: str = "", valid: tuple[datetime, datetime] = ALWAYS
     ) -> Path:
         """A file with a key and a certificate for these names or addresses."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = new_key()
         issued = certificate(names[0], key, self.name, self.key, names, valid)
         path = self.folder / f"{file or names[0]}.pem"
         return private(path, pem(key, issued))

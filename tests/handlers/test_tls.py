@@ -10,7 +10,7 @@ import pytest
 from tesla_trace.flow import Stack, UsageError, parse, usage
 from tesla_trace.handlers.tls import Tls
 from tesla_trace.testing.network import SERVER, Network
-from tests.certificates import PAST, Authority, certificate, ec, pem, private
+from tests.certificates import PAST, Authority, certificate, new_key, pem, private
 
 
 class Foreign:
@@ -204,7 +204,7 @@ def test_a_certificate_that_is_not_believed(case, why, ca, good, authority, tmp_
     if case == "unknown":
         cert = Authority(tmp_path, "other").identity("server.test")
     elif case == "self-signed":
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = new_key()
         cert = private(tmp_path / "self.pem", pem(key, certificate("a", key, "a", key)))
     elif case == "expired":
         cert = authority.identity("server.test", file="expired", valid=PAST)
@@ -492,7 +492,7 @@ def test_a_key_of_somebody_else(good, tmp_path):
 
 
 def test_a_key_with_a_pass_phrase_is_not_asked_for_at_the_terminal(tmp_path):
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     text = pem(key, certificate("we", key, "we", key), password=b"secret")
     path = private(tmp_path / "key.pem", text)
     with pytest.raises(UsageError, match="its key is encrypted: openssl pkey"):
