@@ -104,7 +104,7 @@ class Encrypted(Transform):
 
     def decode(self, data: bytes) -> Iterable[bytes]:
         if self._heard_last:
-            return  # nothing that follows is theirs: RFC 8446, 6.1
+            return ()  # nothing that follows is theirs: RFC 8446, 6.1
         # All at once: OpenSSL cannot say goodbye while it holds a record unread.
         self._read.write(data)
         pieces: list[bytes] = []
@@ -126,12 +126,17 @@ class Encrypted(Transform):
             self._owed += 0 if self._may_say else answers
             if self._owed > OWED:
                 wrong = wrong or "the peer asks for ever more, and reads none of it"
+        if len(pieces) > 1:
+            pieces = [b"".join(pieces)]  # for each costs the program's end a call
+        return self._last(pieces, wrong) if wrong or self._heard_last else pieces
+
+    def _last(self, pieces: list[bytes], wrong: str) -> Iterable[bytes]:
+        """The pieces that came before the end, and the end, good or bad."""
         self._broken = bool(wrong)
-        yield b"".join(pieces)  # in one, for each costs the program's end a call
+        yield from pieces
         if wrong:
             raise ValueError(wrong)
-        if self._heard_last:
-            self.no_more()
+        self.no_more()
 
     def finish(self) -> bytes:
         with suppress(ssl.SSLError):  # that the peer has not said goodbye yet
