@@ -12,6 +12,9 @@ from tesla_trace.flow import Context, FlowHandler, Parser, Transform, failure
 RECORD = 2**14
 """Most plain bytes in one TLS record."""
 
+SLICE = 64 * 1024
+"""Bytes given to OpenSSL at a time: what it copies there and back stays in the CPU's cache."""
+
 OWED = 64 * 1024
 """Bytes of answers that a peer may ask for without reading any: some two thousand (RFC 8446, 4.6.3
 KeyUpdate).  None that means well asks for two."""
@@ -106,20 +109,13 @@ class Encrypted(Transform):
         if self._heard_last:
             return ()  # nothing that follows is theirs: RFC 8446, 6.1
         # All at once: OpenSSL cannot say goodbye while it holds a record unread.
-        self._read.write(data)
         pieces: list[bytes] = []
         wrong = ""
+        view = memoryview(data)
         try:
-            while self._read.pending:  # rather than to be told by an exception: a tenth of the time
-                if piece := self._tls.read(RECORD):
-                    pieces.append(piece)
-                else:
-                    self._heard_last = True
-                    break
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self._heard_last = True
+            for at in range(0, len(data) or 1, SLICE):
+                self._read.write(view[at : at + SLICE])
+                self._take(pieces)
         except ssl.SSLError as error:
             wrong = self.explain(error)
         if answers := self._flush():
@@ -129,6 +125,20 @@ class Encrypted(Transform):
         if len(pieces) > 1:
             pieces = [b"".join(pieces)]  # for each costs the program's end a call
         return self._last(pieces, wrong) if wrong or self._heard_last else pieces
+
+    def _take(self, pieces: list[bytes]) -> None:
+        """Add what is in the records that have come."""
+        try:
+            while self._read.pending:  # rather than to be told by an exception: a tenth of the time
+                if piece := self._tls.read(RECORD):
+                    pieces.append(piece)
+                else:
+                    self._heard_last = True
+                    return
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._heard_last = True
 
     def _last(self, pieces: list[bytes], wrong: str) -> Iterable[bytes]:
         """The pieces that came before the end, and the end, good or bad."""

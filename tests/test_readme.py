@@ -8,6 +8,7 @@ import pytest
 
 from tesla_trace.cli import take_apart
 from tesla_trace.flow import Stack, parse
+from tests.certificates import private
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -15,12 +16,17 @@ EXAMPLES = re.findall(r"^    (tesla_trace .*)$", README, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", EXAMPLES)
-def test_an_example_can_be_typed(line, tmp_path, monkeypatch):
+def test_an_example_can_be_typed(line, tmp_path, monkeypatch, key):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text("a word\n")
+    for name in ("both", "me", "ours", "server"):
+        private(tmp_path / f"{name}.pem", key.read_bytes())
     words = take_apart(shlex.split(line, comments=True)[1:])
-    named = parse(words.handlers)
-    assert words.program and named and Stack(named).serves(1)
+    if words.action == "keygen":
+        assert words.value and not words.program
+    else:
+        named = parse(words.handlers)
+        assert words.program and named and Stack(named).serves(1)
 
 
 def test_there_are_examples():
