@@ -9,7 +9,7 @@ import pytest
 
 from tests.certificates import PAST, Authority
 from tests.e2e.apart import with_hosts
-from tests.e2e.peers import answers, free_port
+from tests.e2e.peers import answers, free_port, microsocks
 from tests.e2e.process import TESLA_TRACE, eventually, run, start, under
 from tests.e2e.test_names import LOOK_UP
 from tests.e2e.test_servers import PAGE, listens, nginx
@@ -290,3 +290,15 @@ def test_a_server_without_a_certificate():
     ran = under(["+tls"], *program)
     assert ran.err.splitlines()[-1] == "OSError: [Errno 95] Operation not supported", ran
     assert "+tls: nothing can be accepted without -cert=FILE" in ran.log[0]
+
+
+@pytest.mark.needs("nginx", "microsocks", "unshare")
+def test_tls_with_the_peer_through_a_proxy(web, authority, tmp_path):
+    """The proxy is told the name, and the peer is asked for it."""
+    port, folder = web
+    with microsocks(tmp_path, hosts="127.0.0.1 server.test\n") as proxy:
+        words = ["+tls", f"-ca={authority.path}", f"+socks=127.0.0.1:{proxy.port}"]
+        ran = under(words, sys.executable, "-c", LOOK_UP, "server.test", port)
+        assert (ran.status, ran.out) == (0, "True\nTrue\n" + PAGE), ran
+        assert f"connected to server.test:{port}" in proxy.log
+    assert (folder / "access.log").read_text().startswith("server.test GET /hello")
