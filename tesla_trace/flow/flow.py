@@ -39,6 +39,8 @@ class Flow:
     """The way that its bytes take: through the handlers, `spliced` or `handed back`."""
     failed: str = ""
     """The errno that it failed with, by name."""
+    port: int | None = None
+    """Of a listener, or a datagram socket that is bound, the port; 0 if the kernel chooses it."""
     events: Events = field(default_factory=Events)
     """What handlers tell a program that knows of them; see `FlowHandler.tell`."""
 

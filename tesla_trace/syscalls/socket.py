@@ -192,6 +192,8 @@ class Socket(ProgramSocket):
         if self.top is None:
             flow = self.bottom.ctx.flow
             self.session.identify(flow, stop)
+            if flow.target is None:  # it is to listen
+                flow.port = self.bottom.getsockname()[1] or None
             self.top = self._built(self.bottom)
             self.bottom.repeat(self.top)
         return self.top
