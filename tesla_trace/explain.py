@@ -70,12 +70,8 @@ def lines(stack: Stack, where: str, flow: Facts) -> Iterator[str]:
 
 
 def _why(used: bool, decision: Decision) -> str:
-    rules = [entry.said for entry in decision.by]
+    rules = list(dict.fromkeys(entry.said for entry in decision.by))
     if decision.used is None:
         end = "so nothing may bypass it" if used else "so it is left out"
         return f"not decided, {end}: it depends on " + ", ".join(rules)
-    if not rules:
-        return "no rule is against it"
-    if decision.used and not decision.by[-1].used:
-        return "no rule is against it"
-    return rules[-1]
+    return "no rule is against it" if decision.default else rules[-1]

@@ -71,12 +71,13 @@ class Places:
         path: Path = ()
         for part in above:
             path = self._newest((*path, part))
+            self._keys.setdefault(path, begin)
         path = (*path, last)
         if many:
             self._keys.setdefault(path, begin)
             self._tables[path] += 1
         path = self._newest(path)
-        self._keys[path] = begin
+        self._keys.setdefault(path, begin)
         return path
 
     def _newest(self, path: Path) -> Path:
@@ -84,8 +85,10 @@ class Places:
 
     def _pair(self, table: Path) -> None:
         begin = self._at
-        path = (*table, *self._dotted())
-        self._keys[path] = begin
+        path = table
+        for part in self._dotted():
+            path = (*path, part)
+            self._keys.setdefault(path, begin)
         self._at += 1  # the =
         self._value(path)
 

@@ -7,7 +7,10 @@ said here holds; but not all that holds is found (`port 1-9` within `port 1-4 or
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
 from itertools import product
+from typing import Generic, TypeVar
 
 from tesla_trace.flow.condition import (
     WORDS,
@@ -32,6 +35,11 @@ Said = tuple[Test, bool]
 
 Box = frozenset[Said]
 
+FEW = 64
+"""Ports of a range that is looked up port by port."""
+
+T = TypeVar("T")
+
 
 def boxes(condition: Condition) -> list[Box] | None:
     """The alternatives that can be true; None if they are too many."""
@@ -49,6 +57,59 @@ def covers(first: list[Box] | None, second: list[Box] | None) -> bool:
     if first is None or second is None:
         return False
     return all(any(_covers(wide, narrow) for wide in first) for narrow in second)
+
+
+class Earlier(Generic[T]):
+    """What came before, found by what it asks for, so that not each is compared with each.
+
+    A box can only cover another that has, within each of its own tests, one of its own.  So it is
+    filed under one of them, and looked for where the other's tests may lead.
+    """
+
+    def __init__(self) -> None:
+        self._filed: dict[Hashable, list[tuple[T, list[Box]]]] = defaultdict(list)
+
+    def add(self, what: T, alternatives: list[Box]) -> None:
+        """It is true wherever one of the alternatives is."""
+        for box in alternatives:
+            for key in _keys(box):
+                self._filed[key].append((what, alternatives))
+
+    def covering(self, alternatives: list[Box]) -> Iterator[T]:
+        """What is true wherever one of these is."""
+        for key in (None, *_found(alternatives[0])) if alternatives else ():
+            for what, wide in self._filed.get(key, ()):
+                if covers(wide, alternatives):
+                    yield what
+
+
+def _keys(box: Box) -> list[Hashable]:
+    """Where a box is filed: under one of its tests; under None, if there is none that is apt."""
+    for test, truth in box:
+        match test:
+            case Net(net) if truth:
+                return [(net.version, net.prefixlen, int(net.network_address))]
+            case Name(glob) | Program(glob) if truth and "*" not in glob:
+                return [test]
+    for test, truth in box:
+        if isinstance(test, Port) and truth and test.high - test.low < FEW:
+            return list(range(test.low, test.high + 1))
+    return [None]
+
+
+def _found(box: Box) -> Iterator[Hashable]:
+    """Where what covers a box is filed."""
+    for test, truth in box:
+        match test:
+            case Net(net) if truth:
+                number, bits = int(net.network_address), net.max_prefixlen
+                for length in range(net.prefixlen + 1):
+                    rest = bits - length
+                    yield net.version, length, number >> rest << rest
+            case Name() | Program() if truth:
+                yield test
+            case Port() if truth:
+                yield test.low
 
 
 def _boxes(condition: Condition, truth: bool) -> list[Box] | None:

@@ -9,12 +9,13 @@ decides, and that one further down does.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tesla_trace.flow.condition import ALWAYS, Condition, Facts, Mistaken, Truth, read
-from tesla_trace.flow.coverage import Box, boxes, covers, never
+from tesla_trace.flow.coverage import Earlier, boxes, covers, never
 
 EVERY = "*"
 """Stands for every handler."""
@@ -58,7 +59,9 @@ class Decision(NamedTuple):
     used: Truth
     """None: it depends on what is not known."""
     by: tuple[Entry, ...]
-    """The rules that decide, or may; the last of them does, where it is known."""
+    """The rules that decide, or may."""
+    default: bool
+    """Whether perhaps none of them does."""
 
 
 class Unusable(ValueError):
@@ -67,7 +70,7 @@ class Unusable(ValueError):
 
 def decide(entries: Iterable[Entry], facts: Facts) -> Decision:
     """What the rules say of a handler, for a flow of which this is known."""
-    possible, by = set(), []
+    possible, by, default = set(), [], False
     for entry in entries:
         truth = entry.condition.judge(facts)
         if truth is False:
@@ -78,7 +81,8 @@ def decide(entries: Iterable[Entry], facts: Facts) -> Decision:
             break
     else:
         possible.add(True)
-    return Decision(possible.pop() if len(possible) == 1 else None, tuple(by))
+        default = True
+    return Decision(possible.pop() if len(possible) == 1 else None, tuple(by), default)
 
 
 def own(handler: str, only: str | None, without: str | None) -> tuple[Entry, ...]:
@@ -133,26 +137,25 @@ def check(rules: Sequence[Rule]) -> None:
     Raises:
         Unusable: one cannot, with its place and why.
     """
-    before: dict[str, list[tuple[Rule, list[Box] | None]]] = {}
+    before: dict[str, Earlier[Rule]] = defaultdict(Earlier)
     for rule in rules:
         found = boxes(rule.condition)
         if found == []:
             raise Unusable(
                 f"{rule.place}: {rule.text!r} contradicts itself, and is true of no flow"
             )
-        twice = {each.handler for each in rule.use} & {each.handler for each in rule.skip}
+        used = {each.handler for each in rule.use}
+        for mention in rule.skip:
+            if mention.handler in used:
+                raise Unusable(f"{mention.place}: {mention.handler!r} is in `use` and in `skip`")
+        if found is None:  # too much of it to be compared
+            continue
         for mention in (*rule.use, *rule.skip):
-            if mention.handler in twice:
-                raise Unusable(f"{mention.place}: +{mention.handler} is in `use` and in `skip`")
-            word = mention.handler
-            base = word.partition("#")[0]
-            for earlier, taken in (
-                pair for key in {EVERY, word, base} for pair in before.get(key, ())
-            ):
-                if covers(taken, found):
+            for word in {EVERY, mention.handler, mention.handler.partition("#")[0]}:
+                for earlier in before[word].covering(found) if word in before else ():
                     raise Unusable(
-                        f"{mention.place}: this decides nothing: "
-                        f"{earlier.place} is true of the same flows, and comes first"
+                        f"{mention.place}: this decides nothing of {mention.handler!r}: "
+                        f"{earlier.place} comes first, and is true of the same flows"
                     )
         for mention in (*rule.use, *rule.skip):
-            before.setdefault(mention.handler, []).append((rule, found))
+            before[mention.handler].add(rule, found)

@@ -238,7 +238,9 @@ class Stack:
     def _facts(
         self, flow: Flow, domain: int, type: int, peer: Address | None = None
     ) -> tuple[Facts, ...]:
-        """What is known of a flow; where it may be one that goes out or one that comes in, of both.
+        """What is known of a flow; where it may go out or come in, of both.
+
+        That is so of a datagram socket with a port that the program chose: perhaps it is a server.
 
         Args:
             peer: whom one datagram of the flow is for, or from.
@@ -250,9 +252,9 @@ class Stack:
             host = names.name(host) or host
         kind = "udp" if type == socket.SOCK_DGRAM else "tcp"
         out = Facts("out", kind, _family(host, domain), host, port, flow.program or None)
-        if type == socket.SOCK_STREAM or flow.port is None:
+        if type == socket.SOCK_STREAM or not flow.port:
             return (out,)
-        return out, out._replace(direction="in", port=flow.port or None)
+        return out, out._replace(direction="in", port=flow.port)
 
     def serves(self, type: int) -> bool:
         """Whether flows of this socket type go through a handler.
