@@ -273,11 +273,14 @@ def _explain(words: Words, stack: Stack) -> None:
 
 def _usage(handlers: Sequence[str]) -> None:
     from tesla_trace.flow import installed, usage
+    from tesla_trace.flow.options import OWN
 
     for word in handlers:
         if word.startswith("+"):
             try:
                 print(usage(installed()[word[1:]]))
+                for name, text in OWN.items():
+                    print(f"  {f'-{name}=CONDITION':<18} {text}")
             except KeyError:
                 from tesla_trace.flow import parse
 

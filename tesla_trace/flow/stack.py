@@ -190,7 +190,7 @@ class Stack:
         if not watched and names:
             return plumb
 
-        def open(domain: int, type: int) -> FlowHandler:
+        def plumbed(domain: int, type: int) -> FlowHandler:
             def bypassed(peer: Address | None) -> str | None:
                 facts = self._facts(flow, domain, type, peer)
                 return next((each.handler.name for each in watched if each.used(facts)), None)
@@ -198,7 +198,7 @@ class Stack:
             ctx = Context(domain, type, clock, None, plumb, flow=flow)
             return Sentry(ctx, bypassed, names=names)
 
-        return open
+        return plumbed
 
     def _open_listener(
         self, clock: Clock, plumb: Plumb, flow: Flow, domain: int, type: int
@@ -227,13 +227,13 @@ class Stack:
 
         above: Above
 
-        def open(domain: int, type: int) -> FlowHandler:
+        def plumbed(domain: int, type: int) -> FlowHandler:
             nonlocal above
             inner = partial(_open, layer, clock, flow, below)
             above = Above(Context(domain, type, clock, None, inner, flow=flow))
             return above
 
-        return open
+        return plumbed
 
     def _facts(
         self, flow: Flow, domain: int, type: int, peer: Address | None = None

@@ -12,6 +12,10 @@ from tesla_trace.cli import DATAPATHS
 from tests.e2e.datagrams import echo
 from tests.e2e.peers import HELLO, answers, free_port, origin
 from tests.e2e.process import TESLA_TRACE, run, start, under
+from tests.e2e.rungs import ways
+
+WAYS = {"auto": "handed back", "splice": "spliced", "handlers": "handlers"}
+"""What `--report` says of a flow that no handler wants to see, by what `--datapath` says."""
 
 CURL = ["curl", "--silent", "--show-error", "--noproxy", "*"]
 
@@ -31,12 +35,14 @@ def through(proxy, *options):
 @pytest.mark.needs("curl", "microsocks")
 @pytest.mark.parametrize("way", DATAPATHS)
 @pytest.mark.parametrize("form", ["for", "except"])
-def test_one_port_through_a_proxy_and_another_directly(web, other, proxy, form, way):
+def test_one_port_through_a_proxy_and_another_directly(web, other, proxy, form, way, tmp_path):
     port = web.port if form == "for" else other.port
     words = through(proxy, f"-{form}=port {port} and tcp")
-    ran = under(words, *CURL, web.url(), other.url(), ours=[f"--datapath={way}"])
+    ours = [f"--datapath={way}", "--report", tmp_path / "report"]
+    ran = under(words, *CURL, web.url(), other.url(), ours=ours)
     assert (ran.status, ran.out, ran.err) == (0, 2 * HELLO.decode(), "")
     assert f":{web.port}" in proxy.log and f":{other.port}" not in proxy.log
+    assert ways(tmp_path / "report") == {WAYS[way]}
 
 
 RULES = """\
@@ -127,6 +133,14 @@ for listener in listeners:
 """
 
 
+def two_ports():
+    """Two that nobody uses now, and not twice the same."""
+    one = free_port()
+    while (other := free_port()) == one:
+        pass
+    return one, other
+
+
 def ask(port, source):
     with socket.create_connection(("127.0.0.1", port), 10, (source, 0)) as flow:
         flow.sendall(b"hello")
@@ -135,7 +149,7 @@ def ask(port, source):
 
 @pytest.mark.parametrize("way", DATAPATHS)
 def test_accepted_flows_by_the_port_and_by_the_peer(tmp_path, way):
-    ports, log, report = (free_port(), free_port()), tmp_path / "log", tmp_path / "report"
+    ports, log, report = two_ports(), tmp_path / "log", tmp_path / "report"
     words = ["--log", log, "--report", report, f"--datapath={way}"]
     words += ["+log", f"-for=in and port {ports[0]} and not net 127.0.0.2/32"]
     with start(TESLA_TRACE, *words, sys.executable, "-c", LISTENERS, *ports) as server:
@@ -176,7 +190,7 @@ def test_what_is_accepted_on_a_listener_that_was_there_before(tmp_path):
 @pytest.mark.needs("redis-server", "redis-cli")
 def test_encrypted_on_one_port_on_both_sides(tmp_path):
     """And what has no key is refused there, while another port is open to it."""
-    key, ports = tmp_path / "key", (free_port(), free_port())
+    key, ports = tmp_path / "key", two_ports()
     assert run(TESLA_TRACE, "--keygen", key).status == 0
     words = ["+crypt", f"-key={key}", f"-for=port {ports[0]}"]
     with contextlib.ExitStack() as stack:

@@ -178,7 +178,10 @@ class Eager(FlowHandler):
     """Accepts before it is asked."""
 
     name = "eager"
-    waiting: list = []
+
+    def __init__(self, ctx):
+        super().__init__(ctx)
+        self.waiting = []
 
     def accept_ready(self, source):
         try:
@@ -195,7 +198,8 @@ class Eager(FlowHandler):
 
 def test_what_a_handler_was_offered_in_vain_is_told_of():
     network, server, _, flow = accepted(["+eager", "-for=net 10.0.0.0/8"], {"eager": Eager})
-    assert down(flow, "plumbed") == [Wire] and Eager.waiting == []
+    assert down(flow, "plumbed") == [Wire]
+    assert down(server, "plumbed") == [Above, Eager, Below, Wire]
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
