@@ -181,7 +181,8 @@ def stacked(words: Words) -> Stack:
         if words.rules:
             from tesla_trace.rulefile import read
 
-            rules = [rule for path in words.rules for rule in read(path, installed())]
+            known: set[str] = set()
+            rules = [rule for path in words.rules for rule in read(path, installed(), known)]
             check(rules)
         return Stack(named, probed=words.debug, rules=rules)
     except Unusable as wrong:  # `Unreadable` is one

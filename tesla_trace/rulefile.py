@@ -26,6 +26,8 @@ from tesla_trace.flow.rules import EVERY, Mention, Rule, Unusable
 from tesla_trace.places import Path as Place
 from tesla_trace.places import Places
 
+Handlers = Mapping[str, type[FlowHandler]]
+
 KEYS = ("match", "use", "skip")
 """What a rule has."""
 
@@ -34,23 +36,37 @@ class Unreadable(Unusable):
     """A rule file makes no sense; the text, one line, is for the user."""
 
 
-def read(path: str, handlers: Mapping[str, type[FlowHandler]]) -> list[Rule]:
+def read(path: str, handlers: Handlers, known: set[str] | None = None) -> list[Rule]:
     """The rules of a file, in order.
+
+    A file that is included again is passed over: the first rule decides, so the second time its
+    rules could decide nothing.
 
     Args:
         handlers: those that may be named.
+        known: the files that have been read; this one and what it includes are added.
 
     Raises:
         Unreadable: it makes no sense, or is not to be had.
     """
-    return list(_File(path, handlers, ()).rules())
+    return list(_rules(path, handlers, (), set() if known is None else known))
+
+
+def _rules(
+    path: str, handlers: Handlers, includers: tuple[str, ...], known: set[str]
+) -> Iterator[Rule]:
+    real = os.path.realpath(path)
+    if real not in known:
+        known.add(real)
+        yield from _File(path, handlers, includers, known).rules()
 
 
 class _File:
     def __init__(
-        self, path: str, handlers: Mapping[str, type[FlowHandler]], includers: tuple[str, ...]
+        self, path: str, handlers: Handlers, includers: tuple[str, ...], known: set[str]
     ) -> None:
         self._path = path
+        self._known = known
         self._handlers = handlers
         self._includers = (*includers, path)
         try:
@@ -62,6 +78,8 @@ class _File:
             raise Unreadable(f"{path}: not UTF-8: {wrong.reason}") from None
         except tomllib.TOMLDecodeError as wrong:
             raise Unreadable(self._toml_error(str(wrong), text)) from None
+        except RecursionError:
+            raise Unreadable(f"{path}: too much within each other") from None
         self._places = Places(text)
 
     def _toml_error(self, why: str, text: str) -> str:
@@ -84,7 +102,7 @@ class _File:
                 )
         for place, pattern in self._strings(("include",), self._content.get("include", [])):
             for path in self._found(place, pattern):
-                yield from _File(path, self._handlers, self._includers).rules()
+                yield from _rules(path, self._handlers, self._includers, self._known)
         tables = self._content.get("rule", [])
         if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
             raise self._fail(self._places.key(("rule",)), "a rule begins with [[rule]]")

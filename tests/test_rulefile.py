@@ -61,6 +61,16 @@ def test_what_is_included_comes_before(file):
     assert found[0].place.endswith("/last.toml:2:10")
 
 
+def test_a_file_is_read_once(file):
+    """Or forty that include the next one twice would be read a million million times."""
+    for number in range(40):
+        file(f'include = ["{number + 1}.toml", "./{number + 1}.toml"]', f"{number}.toml")
+    last = file('[[rule]]\nskip = "log"\n', "40.toml")
+    first, known = last.replace("/40.toml", "/0.toml"), set()
+    assert len(read(first, installed(), known)) == 1 and len(known) == 41
+    assert read(last, installed(), known) == []
+
+
 def test_a_file_of_the_home_folder(file, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     file('[[rule]]\nskip = "log"\n', "common.toml")
@@ -95,6 +105,7 @@ RULE = "[[rule]]\n"
         (RULE + 'use = "log#0"', ":2:8: 'log#0': no such handler"),
         (RULE + "use = 5", ":2:7: a string is wanted, or an array"),
         (RULE + 'use = ["log", 5]', ":2:15: a string is wanted"),
+        ("x = " + "[" * 5000 + "]" * 5000, ": too much within each other"),
         ("include = 5", ":1:11: a string is wanted"),
         ('include = ["none.toml"]', ":1:13: "),
         ('include = "rules.toml"', ":1:12: a circle: "),

@@ -25,6 +25,9 @@ from tesla_trace.address import Number, numeric
 COMM = 15
 """The most letters of a process's name that the kernel keeps (TASK_COMM_LEN)."""
 
+DEEPEST = 50
+"""Parentheses and `not` within each other."""
+
 Truth = bool | None
 """None: not known."""
 
@@ -222,6 +225,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._words = [_Word(m[0], m.start()) for m in re.finditer(r"[()]|[^\s()]+", text)]
         self._words.append(_Word("", len(text)))
+        self._depth = 0
 
     def condition(self) -> Condition:
         found = self._some()
@@ -255,13 +259,12 @@ class _Reader:
         if not word.text:
             raise Mistaken("a test such as `port 443` is missing", word.at)
         del self._words[0]
-        if word.text == "not":
-            return Not(self._factor())
-        if word.text == "(":
-            found = self._some()
-            if self._words[0].text != ")":
-                raise Mistaken("the ( is not closed", word.at)
-            del self._words[0]
+        if word.text in ("not", "("):
+            self._depth += 1
+            if self._depth > DEEPEST:
+                raise Mistaken(f"more than {DEEPEST} within each other", word.at)
+            found = Not(self._factor()) if word.text == "not" else self._enclosed(word)
+            self._depth -= 1
             return found
         if word.text in WORDS:
             return Is(WORDS[word.text][0], word.text)
@@ -274,6 +277,13 @@ class _Reader:
         del self._words[0]
         tests = tuple(_values(VALUED[word.text], value))
         return tests[0] if len(tests) == 1 else Some(tests)
+
+    def _enclosed(self, opened: _Word) -> Condition:
+        found = self._some()
+        if self._words[0].text != ")":
+            raise Mistaken("the ( is not closed", opened.at)
+        del self._words[0]
+        return found
 
 
 def _values(make: Callable[[str], Test], value: _Word) -> Iterator[Test]:

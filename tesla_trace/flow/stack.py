@@ -153,12 +153,7 @@ class Stack:
         """Build the graph of a flow, of the handlers that are for it."""
         if type == socket.SOCK_STREAM and flow.target is None:
             return self._open_listener(clock, bottom, flow, domain, type)
-        facts = self._facts(flow, domain, type)
-        layers = self._decided.get(facts)
-        if layers is None:
-            if len(self._decided) >= DECIDED:
-                self._decided.clear()
-            layers = self._decided[facts] = [each for each in self._layers if each.used(facts)]
+        layers = self._chosen(self._facts(flow, domain, type))
         plumb = bottom
         naming = self._naming
         sentry = type == socket.SOCK_DGRAM
@@ -170,6 +165,15 @@ class Stack:
         if sentry:
             plumb = self._sentry(layers, clock, flow, plumb)
         return plumb(domain, type)
+
+    def _chosen(self, facts: tuple[Facts, ...]) -> list[_Layer]:
+        """The handlers of a flow of which one of `facts` holds; asked again, it is known."""
+        layers = self._decided.get(facts)
+        if layers is None:
+            if len(self._decided) >= DECIDED:
+                self._decided.clear()
+            layers = self._decided[facts] = [each for each in self._layers if each.used(facts)]
+        return layers
 
     @staticmethod
     def _watched(layer: _Layer) -> bool:
@@ -192,8 +196,8 @@ class Stack:
 
         def plumbed(domain: int, type: int) -> FlowHandler:
             def bypassed(peer: Address | None) -> str | None:
-                facts = self._facts(flow, domain, type, peer)
-                return next((each.handler.name for each in watched if each.used(facts)), None)
+                chosen = self._chosen(self._facts(flow, domain, type, peer))
+                return next((each.handler.name for each in watched if each in chosen), None)
 
             ctx = Context(domain, type, clock, None, plumb, flow=flow)
             return Sentry(ctx, bypassed, names=names)
@@ -219,7 +223,7 @@ class Stack:
         def judge(accepted: FlowHandler, peer: Address) -> bool:
             port, program = above.getsockname()[1], accepted.ctx.flow.program or None
             family = _family(peer[0], above.ctx.domain)
-            return bool(layer.used((Facts("in", "tcp", family, peer[0], port, program),)))
+            return layer in self._chosen((Facts("in", "tcp", family, peer[0], port, program),))
 
         def below(domain: int, type: int) -> FlowHandler:
             ctx = Context(domain, type, clock, None, plumb, flow=flow)

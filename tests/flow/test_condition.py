@@ -71,6 +71,10 @@ def test_what_is_true_of_which_flow(text, web, named, served, unknown):
     assert found == [web, named, served, unknown]
 
 
+def test_many_beside_each_other_are_not_within_each_other():
+    assert read(" and ".join(["(not port 80)"] * 1000)).judge(WEB)
+
+
 def test_a_mapped_number_is_one_of_ipv4():
     assert read("net 192.0.2.0/24").judge(WEB._replace(host="::ffff:192.0.2.1"))
     assert read("host ::ffff:192.0.2.1").judge(WEB)
@@ -121,6 +125,8 @@ def test_what_is_read():
         ("tcp and (port 1", 9, "the ( is not closed"),
         ("tcp )", 5, "this ) closes nothing"),
         ("not", 4, "is missing"),
+        ("(" * 51 + "tcp" + ")" * 51, 51, "more than 50 within each other"),
+        ("not " * 5000 + "tcp", 201, "more than 50"),
         ("tcp or or udp", 8, "'or' is no test"),
     ],
 )
