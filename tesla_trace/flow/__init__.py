@@ -9,6 +9,7 @@ from tesla_trace.flow.flow import Flow, printable
 from tesla_trace.flow.handler import NOBODY, Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import ADDRESS, RATE, SECONDS, SIZE, TEXT, Kind, choice, whole
+from tesla_trace.flow.lane import Limits
 from tesla_trace.flow.options import UsageError, flag, option, optional, parse, usage
 from tesla_trace.flow.own import HIGHEST, OWN, handlers_of, is_own
 from tesla_trace.flow.proxied import Proxied, ProxyOptions
@@ -39,6 +40,7 @@ __all__ = [
     "Flow",
     "FlowHandler",
     "Kind",
+    "Limits",
     "Named",
     "Parser",
     "Plumb",

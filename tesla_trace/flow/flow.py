@@ -43,6 +43,20 @@ class Flow:
     """Of a listener, or a datagram socket that is bound, the port; 0 if the kernel chooses it."""
     events: Events = field(default_factory=Events)
     """What handlers tell a program that knows of them; see `FlowHandler.tell`."""
+    room_out: int | None = None
+    """Bytes of a stream that may wait in the program's socket, and in ours, on their way out; None
+    for as many as there is room for."""
+    room_in: int | None = None
+    """The same of those on their way in."""
+
+    def hold(self, *, out: int | None = None, into: int | None = None) -> None:
+        """Let no more bytes than this wait at each end of the graph, whatever others let.
+
+        For a handler at its birth: so the program goes at the pace of what the handler does, and
+        not at that of the buffers before it.
+        """
+        self.room_out = min((r for r in (self.room_out, out) if r is not None), default=None)
+        self.room_in = min((r for r in (self.room_in, into) if r is not None), default=None)
 
     def log(self, line: str) -> None:
         """Write `line` to the log behind the name of the flow."""

@@ -204,12 +204,12 @@ class StreamContract:
         client, server = network.pair(*stacks)
         network.run()
         server.take(False)
-        sent, noise = 0, random.Random(1)
-        while client.may and sent < 10**6:
-            assert client.write(noise.randbytes(1000))
-            sent += 1000
+        sent, much, noise = 0, 4 * 10**6, random.Random(1)
+        while client.may and sent < much:
+            assert client.write(noise.randbytes(10_000))
+            sent += 10_000
             network.run(0.3)
-        assert sent < 10**6 and not server.got
+        assert sent < much and not server.got
         server.take(True)
         network.run(600)
         assert len(server.got) == sent and client.may
@@ -325,8 +325,7 @@ class StreamContract:
         server.listen(1)
         client.log.clear()
         client.connect(SERVER)
-        network.run(0)
-        accepted, _ = server.accept()
+        network.accepted(server)
         network.run()
         assert client.log == ["connected"]
         with pytest.raises(BlockingIOError):
@@ -350,6 +349,7 @@ class CodedContract:
         client, server = network.pair(coded)
         network.run()
         client.write(b"hello")
+        network.run()
         network.wires[1].shutdown(False, True)
         network.run()
         assert server.got == b"hello" and server.end == ECONNRESET
@@ -364,6 +364,7 @@ class CodedContract:
         client, server = network.pair(coded)
         network.run()
         client.write(b"hello")
+        network.run()
         network.wires[1].write(garbage)
         network.wires[1].shutdown(False, True)
         network.run()
@@ -379,6 +380,7 @@ class CodedContract:
         client, server = network.pair(coded)
         network.run()
         client.write(b"hello")
+        network.run()
         network.wires[1].write(b"\xff" * 100)
         network.run()
         assert server.got == b"hello" and server.end == EPROTO

@@ -88,10 +88,18 @@ class Network:
         client = self.application(words)
         client.closes_at, client.gives_up = closes_at, gives_up
         client.connect(SERVER)
+        return [client, self.accepted(server)]
+
+    def accepted(self, server: App) -> App:
+        """What the server accepts, as soon as it can."""
         self.run(0)
+        while not server.arrived:
+            assert self.clock.pending(), "nothing comes"
+            self.run(0.05)
+        server.arrived -= 1
         accepted, peer = server.accept()
         assert isinstance(accepted, App) and peer == CLIENT
-        return [client, accepted]
+        return accepted
 
     def run(self, seconds: float = 60) -> None:
         self.clock.advance(seconds)
@@ -248,6 +256,8 @@ class App(FlowHandler):
         self.stops = False
         self.closes_at: str | None = None
         self.gives_up = "close"
+        self.arrived = 0
+        """Connections that can be accepted."""
 
     @property
     def end(self) -> int | None:
@@ -274,6 +284,7 @@ class App(FlowHandler):
 
     def accept_ready(self, source: FlowHandler) -> None:
         self._check(source)
+        self.arrived += 1
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         self._check(source)
