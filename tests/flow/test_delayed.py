@@ -7,13 +7,13 @@ from tesla_trace.testing.playbook import app, net, turn, wait
 
 
 def test_a_full_shaper_stops_the_writer_on_the_next_turn(play):
-    shape = play(Shape, "-out=1MB", "-burst=0")
+    shape = play(Shape, "-out=500kB", "-burst=0")
     assert (shape >> app.write(b"x" * 9000)).result is True
     assert (shape << None >> app.write(b"x" * 1000)).result is True
     shape << None >> turn << app.may_write(False)
     assert (shape >> app.write(b"x" * 1000)).result is True, "and still takes what it writes"
-    shape >> wait(0.006) << net.write(b"x" * 4 * 1448)
-    shape >> wait(0.0028) << net.write(b"x" * 2 * 1448) << app.may_write(True)
+    shape >> wait(0.012) << net.write(b"x" * 4 * 1448)
+    shape >> wait(0.0056) << net.write(b"x" * 2 * 1448) << app.may_write(True)
     shape >> wait(1) << net.write(b"x" * (11_000 - 6 * 1448))
 
 
@@ -23,10 +23,10 @@ def test_it_does_not_stop_the_writer_over_what_was_gone_at_once(play):
 
 
 def test_a_full_shaper_stops_the_flow_below(play):
-    shape = play(Shape, "-in=1MB", "-burst=0")
+    shape = play(Shape, "-in=500kB", "-burst=0")
     assert (shape >> net.avail(b"x" * 10_000)).result is True
     shape >> turn << net.may_avail(False)
-    shape >> wait(0.006) << app.avail(b"x" * 4 * 1448) << net.may_avail(True)
+    shape >> wait(0.012) << app.avail(b"x" * 4 * 1448) << net.may_avail(True)
     shape >> wait(1) << app.avail(b"x" * (10_000 - 4 * 1448))
 
 
@@ -97,7 +97,7 @@ def test_abort_forgets_what_is_held_and_what_close_left_to_send(play):
 
 
 def test_closed_by_the_last_of_what_was_held_it_asks_for_no_more(play):
-    shape = play(Shape, "-in=100kB", "-burst=0") >> net.avail(b"x" * 5_000)
+    shape = play(Shape, "-in=100kB", "-burst=0") >> net.avail(b"x" * 9_000)
     shape >> turn << net.may_avail(False)
     shape.above.avail = lambda source, data, origin=None: shape.handler.close() or True
     shape >> wait(9) << net.close()
