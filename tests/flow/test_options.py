@@ -97,8 +97,8 @@ def test_flags_and_defaults_and_long_names():
             "+note: -file=SIZE is missing; it takes a size such as 1500 or 16KiB",
         ),
         (
-            "+compress -level=10",
-            "+compress -level=10: '10' is not a whole number from 1 to 9",
+            "+compress -level=20",
+            "+compress -level=20: '20' is not a whole number from 1 to 19",
         ),
         (
             "+socks=10.0.0.999:1080",
