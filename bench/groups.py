@@ -18,6 +18,7 @@ from bench import (
     ratios,
     rungs,
     scale,
+    services,
     start,
 )
 from bench.curves import Curve
@@ -70,5 +71,6 @@ GROUPS: dict[str, Group[Row] | Group[Curve]] = {
     "connects": Group(connects.rows, ratios.table, 6, 90),
     "many": Group(many.rows, ratios.table, 7, 60),
     "scale": Group(scale.rows, ratios.table, 14, 180),
+    "services": Group(services.rows, ratios.table, 60, 300),
     "datagrams": Group(datagrams.rows, ratios.table, 7, 70),
 }

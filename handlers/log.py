@@ -7,7 +7,10 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tesla_trace.flow import Address, Context, FlowHandler, flag, reason, shown
+from tesla_trace.flow import OWN, Address, Context, FlowHandler, flag, printable, reason, shown
+
+SAY = OWN + 1
+"""A line of the program's own."""
 
 
 class Log(FlowHandler):
@@ -21,7 +24,10 @@ class Log(FlowHandler):
 
     With -json each line is one JSON object.  It has time (seconds since the flow began), flow,
     pid, program and event, and where they apply address, took (seconds), listener (the flow
-    that accepted), direction, size, out, in (bytes), errno and reason.
+    that accepted), direction, size, out, in (bytes), errno, reason and text.
+
+    A program that knows of it may write a line of its own, as event "said": request 1, with the
+    text (UTF-8).
 
         tesla_trace +log -json +socks=proxy:1080 curl 192.0.2.7
     """
@@ -80,6 +86,13 @@ class Log(FlowHandler):
         if taken:
             self._carried("out", byte, None)
         return taken
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        if request != SAY:
+            return super().ioctl(request, argument)
+        text = printable(argument.decode(errors="replace"))
+        self._say("said", f"said: {text}", text=text)
+        return b""
 
     def shutdown(self, read: bool, write: bool) -> None:
         super().shutdown(read, write)

@@ -32,11 +32,18 @@ usage: tesla_trace [--OPTION] ... +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM
        tesla_trace --handlers        the handlers there are
        tesla_trace --doctor          what this machine allows
        tesla_trace --keygen FILE     make a key file for +crypt
+       tesla_trace +HANDLER ... --explain HOST:PORT [in] [udp] [program NAME] [port LISTENING]
+                                     which handlers such a connection goes through, and why
        tesla_trace --version
 
 Run PROGRAM with every TCP connection that it makes or accepts going through the handlers.
 The first handler named is nearest the program, the last nearest the network.
 
+Each handler also takes -for='CONDITION', to be used for such flows only, and -except='CONDITION':
+port 80,8000-8100 | net 10.0.0.0/8 | host *.example.org | program curl | in | out | tcp | udp,
+joined with and, or, not, ( ).
+
+  --rules FILE decide for each flow which of the handlers it goes through, by the rules in FILE
   --log FILE   write our own messages to FILE, with the time, rather than to stderr
   --report FILE
                write what happened to FILE as JSON, each flow and what was not covered: when the
@@ -62,6 +69,7 @@ class Words:
     handlers: list[str] = field(default_factory=list)
     program: list[str] = field(default_factory=list)
     log: str | None = None
+    rules: list[str] = field(default_factory=list)
     report: str | None = None
     strict: bool = False
     datapath: str = "auto"
@@ -81,7 +89,7 @@ def take_apart(argv: Sequence[str]) -> Words:
     """
     words, rest = Words(), list(argv)
     valued = {"--log": "a file name", "--report": "a file name", "--keygen": "a file name"}
-    valued["--datapath"] = "a way"
+    valued |= {"--datapath": "a way", "--rules": "a file name", "--explain": "HOST:PORT"}
     while rest:
         word = rest[0]
         name, equals, value = word.partition("=")
@@ -101,6 +109,8 @@ def take_apart(argv: Sequence[str]) -> Words:
             value = rest.pop(0)
         if name == "--log":
             words.log = value
+        elif name == "--rules":
+            words.rules.append(value)
         elif name == "--report":
             words.report = value
         elif name == "--datapath":
@@ -113,7 +123,10 @@ def take_apart(argv: Sequence[str]) -> Words:
             words.wait = True
         elif word == "-d":
             words.debug = True
-        elif word in ("--help", "-h", "--handlers", "--doctor", "--version") or name == "--keygen":
+        elif word in ("--help", "-h", "--handlers", "--doctor", "--version") or name in (
+            "--keygen",
+            "--explain",
+        ):
             words.action, words.value = name.lstrip("-")[0:1] if word == "-h" else name[2:], value
         else:
             raise ValueError(f"{word}: no such option; tesla_trace --help lists them")
@@ -127,16 +140,19 @@ def main() -> None:
         words = take_apart(sys.argv[1:])
     except ValueError as wrong:
         die(str(wrong), USAGE)
-    if words.action:
+    if words.action and words.action != "explain":
         return _act(words)
-    from tesla_trace.flow import Stack, UsageError, parse
+    from tesla_trace.flow import UsageError
 
     try:
         if not words.program and words.handlers and all("=" not in w for w in words.handlers):
-            return _explain(words.handlers)
-        named = parse(words.handlers)
+            if not words.action:
+                return _usage(words.handlers)
+        stack = stacked(words)
     except UsageError as wrong:
         die(str(wrong), USAGE)
+    if words.action:
+        return _explain(words, stack)
     if not words.program:
         die("no program given; tesla_trace --help says more", USAGE)
     if words.strict:
@@ -146,7 +162,31 @@ def main() -> None:
         report = Report(words.log)
     except OSError as wrong:
         die(f"--log {words.log}: {wrong.strerror}", USAGE)
-    _run(words, Stack(named, probed=words.debug), report, _summary(words))
+    _run(words, stack, report, _summary(words))
+
+
+def stacked(words: Words) -> Stack:
+    """The handlers that the words name, with the rules that decide which flows they are for.
+
+    Raises:
+        UsageError: the words make no sense, or the rules do not.
+    """
+    from tesla_trace.flow import Stack, UsageError, installed, parse
+
+    named = parse(words.handlers)
+    from tesla_trace.flow.rules import Rule, Unusable, check
+
+    rules: list[Rule] = []
+    try:
+        if words.rules:
+            from tesla_trace.rulefile import read
+
+            known: set[str] = set()
+            rules = [rule for path in words.rules for rule in read(path, installed(), known)]
+            check(rules)
+        return Stack(named, probed=words.debug, rules=rules)
+    except Unusable as wrong:  # `Unreadable` is one
+        raise UsageError(str(wrong)) from None
 
 
 def _summary(words: Words) -> Summary | None:
@@ -222,13 +262,26 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
     front.run(supervise)
 
 
-def _explain(handlers: Sequence[str]) -> None:
+def _explain(words: Words, stack: Stack) -> None:
+    from tesla_trace.explain import Unexplained, facts, lines
+
+    try:
+        for line in lines(stack, words.value, facts(words.value, words.program)):
+            print(line)
+    except Unexplained as wrong:
+        die(str(wrong), USAGE)
+
+
+def _usage(handlers: Sequence[str]) -> None:
     from tesla_trace.flow import installed, usage
+    from tesla_trace.flow.options import OWN
 
     for word in handlers:
         if word.startswith("+"):
             try:
                 print(usage(installed()[word[1:]]))
+                for name, text in OWN.items():
+                    print(f"  {f'-{name}=CONDITION':<18} {text}")
             except KeyError:
                 from tesla_trace.flow import parse
 

@@ -327,7 +327,7 @@ PROBES = (
         "Landlock for TCP",
         _landlock,
         False,
-        "with +socks, +http, +crypt or --strict no connection is handed back to the program",
+        "with +socks, +http, +crypt, +tls or --strict no connection is handed back to the program",
         "Linux 6.7, with landlock in CONFIG_LSM or lsm= of the kernel's command line",
     ),
     Probe(

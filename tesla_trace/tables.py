@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import errno
 import inspect
-import pkgutil
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 
 from tesla_trace.flow import FlowHandler, installed, usage
-from tesla_trace.flow.installed import GROUP
+from tesla_trace.flow.installed import ours
 
 Rows = Sequence[Sequence[str]]
 
@@ -75,9 +73,8 @@ def markdown(titles: Sequence[str], rows: Rows) -> str:
 
 def handlers_table() -> str:
     """The handlers of ours, whatever else is installed here."""
-    ours = (module.name for module in pkgutil.iter_modules(import_module(GROUP).__path__))
     rows = []
-    for name, does, options in (_row(installed()[name]) for name in ours):
+    for name, does, options in (_row(installed()[name]) for name in ours()):
         rows.append((f"`{name}`", does, " ".join(f"`{each}`" for each in options.split())))
     return markdown(("handler", "what it does", "options"), rows)
 

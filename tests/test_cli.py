@@ -30,6 +30,8 @@ from tests.e2e.process import LIMIT, TESLA_TRACE
         ("+a -d prog", Words(["+a", "-d"], ["prog"])),
         ("+a", Words(["+a"])),
         ("+a - x", Words(["+a"], ["-", "x"])),
+        ("+a --rules f --rules=g p", Words(["+a"], ["p"], rules=["f", "g"])),
+        ("+a --explain b:1 in", Words(["+a"], ["in"], action="explain", value="b:1")),
         ("--keygen f", Words(action="keygen", value="f")),
         ("--keygen=f", Words(action="keygen", value="f")),
         ("--version", Words(action="version")),
@@ -118,6 +120,7 @@ def test_what_is_printed_of_our_own():
     assert tesla_trace("-h").stdout == tesla_trace("--help").stdout
     usage = tesla_trace("+socks")
     assert usage.returncode == 0 and "-password-file" in usage.stdout
+    assert "-except=CONDITION" in usage.stdout
 
 
 def test_keygen(tmp_path):

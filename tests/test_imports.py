@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 ANY = "*"
 MAY_IMPORT = {
-    "handlers": ["tesla_trace.flow"],
+    "handlers": ["tesla_trace.flow", "tesla_trace.handlers._*"],
     "tesla_trace/flow": ["tesla_trace.flow.*", "tesla_trace.address"],
     "tesla_trace/kernel": ["tesla_trace.kernel", "tesla_trace.kernel.*", "tesla_trace.address"],
     "tesla_trace/io": [
@@ -32,6 +32,11 @@ MAY_IMPORT = {
         "tesla_trace.flow.*",
         "tesla_trace.address",
     ],
+    "tesla_trace/testing": [
+        "tesla_trace.testing",
+        "tesla_trace.testing.*",
+        "tesla_trace.flow",
+    ],
     "tesla_trace": [ANY],
 }
 """What of ours the files of a directory may import."""
@@ -46,7 +51,7 @@ IO = "asyncio fcntl io os pathlib select selectors signal subprocess threading t
 DOES_IO = {
     "tesla_trace/flow/errors.py": ["os"],  # strerror
     "tesla_trace/flow/secret.py": ["os", "open"],  # a password, read with the options
-    "handlers/crypt.py": ["pathlib"],  # a key file, likewise
+    "handlers/_pem.py": ["os", "open"],  # keys and certificates, likewise
 }
 
 FILES = [

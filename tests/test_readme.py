@@ -6,25 +6,44 @@ from pathlib import Path
 
 import pytest
 
-from tesla_trace.cli import take_apart
-from tesla_trace.flow import Stack, parse
+from tesla_trace.cli import stacked, take_apart
+from tesla_trace.flow import installed
+from tesla_trace.rulefile import read
+from tests.certificates import private
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-EXAMPLES = re.findall(r"^    (tesla_trace .*)$", README, flags=re.MULTILINE)
+RULES = (ROOT / "docs/rules.md").read_text()
+EXAMPLES = re.findall(r"^    (tesla_trace .*)$", README + RULES, flags=re.MULTILINE)
+RULE_FILES = re.findall(r"^```toml\n(.*?)^```$", README + RULES, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("line", EXAMPLES)
-def test_an_example_can_be_typed(line, tmp_path, monkeypatch):
+def test_an_example_can_be_typed(line, tmp_path, monkeypatch, key):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text("a word\n")
+    (tmp_path / "rules.toml").write_text("")
+    for name in ("both", "me", "ours", "server"):
+        private(tmp_path / f"{name}.pem", key.read_bytes())
     words = take_apart(shlex.split(line, comments=True)[1:])
-    named = parse(words.handlers)
-    assert words.program and named and Stack(named).serves(1)
+    if words.action == "keygen":
+        assert words.value and not words.program
+    else:
+        assert words.program and words.handlers and stacked(words).serves(1)
+
+
+@pytest.mark.parametrize("text", RULE_FILES)
+def test_a_rule_file_can_be_read(text, tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text(text)
+    (tmp_path / "common.toml").write_text("")
+    words = ["+log", "+socks=proxy:1080", f"--rules={path}", "true"]
+    assert stacked(take_apart(words)).serves(1)
+    assert read(str(path), installed())
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 5
+    assert len(EXAMPLES) >= 5 and len(RULE_FILES) == 2
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", README, flags=re.MULTILINE))

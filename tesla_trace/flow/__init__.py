@@ -4,11 +4,14 @@ from tesla_trace.address import Address, is_loopback, numeric, shown
 from tesla_trace.flow.clock import Clock, Timer
 from tesla_trace.flow.delayed import Delayed
 from tesla_trace.flow.errors import failure, named, reason, trace
+from tesla_trace.flow.events import Event, Events
 from tesla_trace.flow.flow import Flow, printable
 from tesla_trace.flow.handler import NOBODY, Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import ADDRESS, RATE, SECONDS, SIZE, TEXT, Kind, choice, whole
+from tesla_trace.flow.lane import Limits
 from tesla_trace.flow.options import UsageError, flag, option, optional, parse, usage
+from tesla_trace.flow.own import HIGHEST, OWN, handlers_of, is_own
 from tesla_trace.flow.proxied import Proxied, ProxyOptions
 from tesla_trace.flow.proxied_datagrams import ProxiedDatagrams
 from tesla_trace.flow.reader import Parser, Reader
@@ -20,7 +23,9 @@ from tesla_trace.flow.tunnel import Tunnel
 
 __all__ = [
     "ADDRESS",
+    "HIGHEST",
     "NOBODY",
+    "OWN",
     "RATE",
     "SECONDS",
     "SECRET",
@@ -30,9 +35,12 @@ __all__ = [
     "Clock",
     "Context",
     "Delayed",
+    "Event",
+    "Events",
     "Flow",
     "FlowHandler",
     "Kind",
+    "Limits",
     "Named",
     "Parser",
     "Plumb",
@@ -49,8 +57,10 @@ __all__ = [
     "choice",
     "failure",
     "flag",
+    "handlers_of",
     "installed",
     "is_loopback",
+    "is_own",
     "named",
     "numeric",
     "option",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tesla_trace.address import Address
+from tesla_trace.flow.events import Events
 
 
 def _unheard(line: str) -> None:
@@ -38,6 +39,24 @@ class Flow:
     """The way that its bytes take: through the handlers, `spliced` or `handed back`."""
     failed: str = ""
     """The errno that it failed with, by name."""
+    port: int | None = None
+    """Of a listener, or a datagram socket that is bound, the port; 0 if the kernel chooses it."""
+    events: Events = field(default_factory=Events)
+    """What handlers tell a program that knows of them; see `FlowHandler.tell`."""
+    room_out: int | None = None
+    """Bytes of a stream that may wait in the program's socket, and in ours, on their way out; None
+    for as many as there is room for."""
+    room_in: int | None = None
+    """The same of those on their way in."""
+
+    def hold(self, *, out: int | None = None, into: int | None = None) -> None:
+        """Let no more bytes than this wait at each end of the graph, whatever others let.
+
+        For a handler at its birth: so the program goes at the pace of what the handler does, and
+        not at that of the buffers before it.
+        """
+        self.room_out = min((r for r in (self.room_out, out) if r is not None), default=None)
+        self.room_in = min((r for r in (self.room_in, into) if r is not None), default=None)
 
     def log(self, line: str) -> None:
         """Write `line` to the log behind the name of the flow."""

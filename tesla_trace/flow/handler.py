@@ -13,7 +13,7 @@ A handler has one flow above it (`upstream`) and any number below it
 (`downstream`).  Every method here passes its call on unchanged, so a subclass
 writes only what its service changes, and passes a call on with `super()`.
 
-Rules, checked for every handler by tests/handlers/test_contract.py:
+Rules, checked for every handler by `tesla_trace.testing`:
 
 1. No method blocks.  What takes time is answered later by an event.
 2. `write` and `avail` take all of the data they are given.  They return False
@@ -50,13 +50,17 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tesla_trace.address import Address
 from tesla_trace.flow.clock import Clock, Timer
+from tesla_trace.flow.errors import failure
+from tesla_trace.flow.events import Event
 from tesla_trace.flow.flow import Flow
+from tesla_trace.flow.own import OWN, is_own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +199,15 @@ class FlowHandler:
         """
         self.ctx.clock.at(self.ctx.clock.now(), lambda: self.closed or call())
 
+    def tell(self, kind: int, data: bytes = b"") -> None:
+        """Let a program that knows of handlers know of something, whenever it looks; never blocks.
+
+        Args:
+            kind: what it is, by this handler's own count.
+            data: at most 4096 bytes, in whatever form the handler says.
+        """
+        self.ctx.flow.events.tell(Event(self, kind, data))
+
     # ---- calls, from the flow above ----
 
     def connect(self, address: Address) -> None:
@@ -297,7 +310,16 @@ class FlowHandler:
         self.control.setsockopt(level, option, value)
 
     def ioctl(self, request: int, argument: bytes) -> bytes:
-        """The answer to `request`, in the kernel's form."""
+        """The answer to `request`, in the kernel's form.
+
+        `OWN` + N is request N of a program that knows of handlers, to this one (see `own.py`): in
+        whatever form the handler says, and never passed on.
+
+        Raises:
+            OSError: ENOTTY, it does not know the request.
+        """
+        if is_own(request):
+            raise failure(errno.ENOTTY, f"+{self.name} knows no request {request - OWN}")
         return self.control.ioctl(request, argument)
 
     # ---- events, from a flow below ----

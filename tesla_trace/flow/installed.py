@@ -22,8 +22,7 @@ class Installed(Mapping[str, type[FlowHandler]]):
     """
 
     def __init__(self) -> None:
-        package = importlib.import_module(GROUP)
-        self._ours = [module.name for module in pkgutil.iter_modules(package.__path__)]
+        self._ours = ours()
         self._found: dict[str, type[FlowHandler]] = {}
 
     def __getitem__(self, name: str) -> type[FlowHandler]:
@@ -66,6 +65,12 @@ class Installed(Mapping[str, type[FlowHandler]]):
         from importlib.metadata import entry_points  # slow, and seldom wanted
 
         return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+
+
+def ours() -> list[str]:
+    """The names of our own; a file whose name begins with `_` is what several of them share."""
+    modules = pkgutil.iter_modules(importlib.import_module(GROUP).__path__)
+    return [module.name for module in modules if not module.name.startswith("_")]
 
 
 def _handler(module: str) -> type[FlowHandler]:

@@ -3,7 +3,8 @@
     +shape -out=1MB +crypt -key=our.pem
 
 A word with a plus names a handler; the first is nearest the program.  The words with a minus
-after it are its options: `-name=value`, or `-name` for a flag.  `+socks=HOST:PORT` is short for
+after it are its options: `-name=value`, or `-name` for a flag.  `-for=CONDITION` and
+`-except=CONDITION` say which flows any handler is for.  `+socks=HOST:PORT` is short for
 giving the first option of socks.  What must hold between options is checked by the dataclass's
 `__post_init__`, with a ValueError for the user to read.
 """
@@ -18,9 +19,16 @@ from typing import Any, TypeVar, cast
 from tesla_trace.flow.handler import FlowHandler
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import Kind
+from tesla_trace.flow.rules import Unusable, own
 from tesla_trace.flow.stack import Named
 
 T = TypeVar("T")
+
+OWN = {
+    "for": "go through the handler only with flows that this is true of, such as 'port 5432'",
+    "except": "go past the handler with flows that this is true of, such as 'net 10.0.0.0/8'",
+}
+"""What every handler takes: which flows it is for."""
 
 
 class UsageError(Exception):
@@ -65,20 +73,38 @@ def parse(
     handlers = installed() if handlers is None else handlers
     stack: list[tuple[type[FlowHandler], dict[str, Any]]] = []
     names: list[str] = []
+    conditions: list[dict[str, str]] = []
     for word in words:
         name, equals, value = word[1:].partition("=")
         if word.startswith("+"):
             stack.append((_named(name, handlers), {}))
             names.append(name)
+            conditions.append({})
             if equals:
                 _set(*stack[-1], None, value, word)
         elif not word.startswith("-"):
             raise UsageError(f"{word}: neither +HANDLER nor -OPTION")
         elif not stack:
             raise UsageError(f"{word}: no +HANDLER before it")
+        elif name in OWN:
+            if not value or name in conditions[-1]:
+                why = f"-{name} was given before" if value else "a condition is missing"
+                raise UsageError(f"+{names[-1]} {word}: {why}")
+            conditions[-1][name] = value
         else:
             _set(*stack[-1], name, value if equals else None, word)
-    return [(name, _complete(*each)) for name, each in zip(names, stack, strict=True)]
+    return [_finish(*each) for each in zip(names, stack, conditions, strict=True)]
+
+
+def _finish(
+    name: str, handler: tuple[type[FlowHandler], dict[str, Any]], conditions: Mapping[str, str]
+) -> Named:
+    named = Named((name, _complete(*handler)))
+    try:
+        named.own = own(name, conditions.get("for"), conditions.get("except"))
+    except Unusable as wrong:
+        raise UsageError(str(wrong)) from None
+    return named
 
 
 def _named(name: str, handlers: Mapping[str, type[FlowHandler]]) -> type[FlowHandler]:

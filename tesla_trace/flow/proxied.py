@@ -6,13 +6,16 @@ import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tesla_trace.address import Address, is_loopback, numeric
+from tesla_trace.address import Address, is_loopback, numeric, shown
 from tesla_trace.flow.errors import failure
+from tesla_trace.flow.flow import printable
 from tesla_trace.flow.handler import Context
 from tesla_trace.flow.kinds import ADDRESS, NAME, SECONDS, TEXT, choice
 from tesla_trace.flow.names import DNS
 from tesla_trace.flow.options import flag, option, optional
+from tesla_trace.flow.own import OWN
 from tesla_trace.flow.secret import SECRET
+from tesla_trace.flow.transform import State
 from tesla_trace.flow.tunnel import Tunnel
 
 
@@ -55,8 +58,20 @@ class ProxyOptions:
         return _sent(self.user), _sent(self.password_file or "")
 
 
+OPENED = 1
+"""What a program is told: the flow is open, and by which way."""
+
+WAY = OWN + 1
+"""What a program may ask: the same."""
+
+
 class Proxied(Tunnel):
-    """Say how to ask the proxy, with `ask_for`; the rest is here."""
+    """Say how to ask the proxy, with `ask_for`; the rest is here.
+
+    Programs that know of it are told the way when it is open (event 1), and may ask for it (request
+    1): as lines of text, `proxy HOST:PORT` and, where the proxy says whence it connects, `bound
+    HOST:PORT`; or `direct`.
+    """
 
     resolves = True
     Options: ClassVar[type] = ProxyOptions
@@ -65,6 +80,8 @@ class Proxied(Tunnel):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.timeout = self.options.timeout
+        self.bound: Address | None = None
+        """Whence the proxy connects, as it says."""
 
     def connect(self, address: Address) -> None:
         """Connect to the proxy, unless it could not be told of `address`."""
@@ -80,6 +97,26 @@ class Proxied(Tunnel):
     def direct(self, target: Address) -> bool:
         """Loopback, unless the user wants that through the proxy too."""
         return self.options.direct(target)
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        """Tell the way."""
+        if request != WAY:
+            return super().ioctl(request, argument)
+        if self.state is not State.OPEN:
+            raise failure(errno.ENOTCONN, f"{self.name}: the way is not open")
+        return self._way()
+
+    def _open(self) -> None:
+        super()._open()
+        self.tell(OPENED, self._way())
+
+    def _way(self) -> bytes:
+        if self._target is None:
+            return b"direct\n"
+        way = f"proxy {shown(self.options.proxy)}\n"
+        if self.bound is not None:
+            way += f"bound {printable(shown(self.bound))}\n"
+        return way.encode()
 
 
 def _sent(text: str) -> bytes:

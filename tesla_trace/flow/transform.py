@@ -46,7 +46,7 @@ class Transform(FlowHandler):
         self._may_avail = True
         self._room = True
         self._above = Switch(lambda may: self.upstream.may_write(self, may))
-        self._said_last = False
+        self._said_last = self._ended = False
         self.state = State.IDLE
         if ctx.accepted is not None:
             self.state = State.TALKING
@@ -85,6 +85,13 @@ class Transform(FlowHandler):
     def complete(self) -> bool:
         """Whether the peer's stream may end here."""
         return True
+
+    def no_more(self) -> None:
+        """For `decode` to say, behind its last piece: here the peer's stream ends.
+
+        Its connection may stay open, waiting for the end of ours.
+        """
+        self._intake.then(partial(self._end, None))
 
     def blame(self, error: OSError) -> OSError:
         """The error that ends the flow, with the place where it happened."""
@@ -180,7 +187,9 @@ class Transform(FlowHandler):
         """End the flow after all that came before has been handed up."""
         if self.state is State.TALKING:
             number = errno.ECONNREFUSED if self.ctx.accepted is None else errno.ECONNRESET
-            self._fail(error or failure(number, "hung up on in the talk"))
+            if error is not None and error.errno:
+                number = error.errno
+            self._fail(failure(number, error and reason(error) or "hung up on in the talk"))
         elif self.state is State.OPEN:
             self._intake.then(partial(self._end, error))
 
@@ -214,17 +223,22 @@ class Transform(FlowHandler):
         self._intake.put(bytes(self._talk.rest))
 
     def _fail(self, error: OSError) -> None:
-        """It is over; tell the flow above, if there still is one."""
+        """It is over; tell the flow above, if there still is one, or else the log.
+
+        Whoever connects logs why he cannot.
+        """
         talking = self.state is State.TALKING
         self._limit.disarm()
         self.state = State.OVER
         if self.closed:
             return
         error = self.blame(error)
+        if talking and self.ctx.accepted is None:
+            return self.upstream.connected(self, error)
+        if reason(error):
+            self.ctx.flow.log(f"{error.strerror}")
         if self.upstream is NOBODY:
             self.close()
-        elif talking and self.ctx.accepted is None:
-            self.upstream.connected(self, error)
         else:
             self.upstream.ended(self, error)
 
@@ -233,10 +247,12 @@ class Transform(FlowHandler):
 
     def _end(self, error: OSError | None) -> None:
         if error is None and not self.complete():
-            error = failure(errno.ECONNRESET, "the stream was cut short")
+            return self._fail(failure(errno.ECONNRESET, "the stream was cut short"))
         if error is not None:
-            return self._fail(error)
-        self.upstream.ended(self)
+            self.state = State.OVER
+        if error is not None or not self._ended:
+            self._ended = True
+            self.upstream.ended(self, error)
 
     def _too_late(self) -> None:
         self._fail(failure(errno.ETIMEDOUT, f"no agreement in {self.timeout:g} s"))

@@ -94,6 +94,10 @@ class DatagramTop(FlowHandler):
             self._pair.end()
             self._owner.arrived()
 
+    def _give_up(self) -> bool:
+        self.ctx.flow.events.close()
+        return super()._give_up()
+
     def drain(self) -> None:
         """Send what the program has sent by now, before something that is sent in another way.
 

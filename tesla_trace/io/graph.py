@@ -47,7 +47,8 @@ class Graph:
         self.bottoms: list[FlowHandler] = []
         self.pipes: Pipes | None = None
         """Through which bytes may go that no handler wants; None if they may not."""
-        self._crashed = False
+        self.crashed = False
+        """Whether a handler has failed."""
         self._when_open: list[Call] | None = None
 
     def expect_open(self) -> None:
@@ -95,12 +96,13 @@ class Graph:
             What a call of the program that is under way fails with.
         """
         error = failure(errno.ECONNABORTED, "a handler failed")
-        if self._crashed:
+        if self.crashed:
             return error
-        self._crashed = True
+        self.crashed = True
         self.flow.log("a handler failed, and the flow with it")
         for line in trace(wrong):
             self.flow.log(f"  {line}")
+        self.flow.events.close()
         for bottom in list(self.bottoms):
             bottom.abort()
         if self.top is not None:

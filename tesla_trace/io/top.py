@@ -215,6 +215,7 @@ class Top(FlowHandler, StreamEnd):
     # ---- ends ----
 
     def _give_up(self) -> bool:
+        self.ctx.flow.events.close()
         self.outlet.drop()
         return super()._give_up()
 

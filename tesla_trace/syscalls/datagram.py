@@ -121,6 +121,8 @@ class DatagramSocket(ProgramSocket):
         Raises:
             OSError: as bind(2).
         """
+        if self.top is None:
+            self._bottom.ctx.flow.port = address[1]
         self.build(stop).bind(address)
         self.bound = True
 
@@ -130,6 +132,8 @@ class DatagramSocket(ProgramSocket):
         Raises:
             OSError: as connect(2).
         """
+        if self.top is None:
+            self._bottom.ctx.flow.target = address  # what it is for is decided now
         top = self.build(stop)
         top.drain()  # that was to the peer before
         top.ctx.flow.target = address
@@ -159,6 +163,7 @@ class DatagramSocket(ProgramSocket):
             real = sockets.socket(self.domain, self.TYPE)
         self._bottom = self._new_bottom(real)
         self._bottom.take_after(before)
+        self._bottom.ctx.flow.port = before.ctx.flow.port
         if self.bound:
             self.build(stop)
 
@@ -171,6 +176,8 @@ class DatagramSocket(ProgramSocket):
         Raises:
             OSError: as sendto(2).
         """
+        if self.top is None:
+            self._bottom.ctx.flow.target = to  # what it is for is decided now
         top = self.build(stop)
         if self.peer is not None:
             top.drain()

@@ -13,7 +13,7 @@ from functools import partial
 
 from tesla_trace.kernel import sockaddr
 from tesla_trace.kernel.trap import Stop
-from tesla_trace.syscalls import adopt, ioctls, options
+from tesla_trace.syscalls import adopt, ioctls, known, options
 from tesla_trace.syscalls.flags import MSG_FASTOPEN
 from tesla_trace.syscalls.handed import Handed
 from tesla_trace.syscalls.session import Session
@@ -69,8 +69,10 @@ def _name(which: str, _: Session, stop: Stop, handed: Handed) -> None:
     stop.reply()
 
 
-def getsockopt(_: Session, stop: Stop, handed: Handed) -> None:
+def getsockopt(session: Session, stop: Stop, handed: Handed) -> None:
     """Let the kernel answer, unless it is a handler's to."""
+    if known.is_known(stop):
+        return known.getsockopt(session, stop, handed)
     level, option = signed(stop.args[1]), signed(stop.args[2])
     if "getsockopt" not in handed.answered or not _is_asked_of_handlers(level, option):
         return stop.proceed()
@@ -82,6 +84,8 @@ def getsockopt(_: Session, stop: Stop, handed: Handed) -> None:
 
 def setsockopt(session: Session, stop: Stop, handed: Handed) -> None:
     """Set it through the handlers, who remember it; what the pair would keep, the kernel does."""
+    if known.is_known(stop):
+        return known.setsockopt(session, stop, handed)
     level, option = signed(stop.args[1]), signed(stop.args[2])
     if (level, option) == (options.TCP, TCP_REPAIR):  # it could be connected anew
         raise error(errno.ENOPROTOOPT)

@@ -77,6 +77,7 @@ class Lent:
         self._over = False
         self.guise = OURS
         self._graph = graph = Graph(session.loop, session.flow(stop))
+        graph.flow.port = found.getsockname()[1]
         another = partial(session.network.another, graph)
         self._door = Door(self._context(another), graph, session.network, self.close)
         first = [self._door]

@@ -217,8 +217,9 @@ class Session:
 
     @staticmethod
     def identify(flow: Flow, stop: Stop) -> None:
-        """The flow belongs to the process that makes the call."""
-        flow.pid, flow.program = stop.process(), stop.name()
+        """The flow belongs to the process that makes the call, whatever its threads are called."""
+        flow.pid = stop.process()
+        flow.program = stop.name() if flow.pid == stop.thread else proc.name(flow.pid)
 
     def guise(self, stop: Stop) -> Guise | None:
         """With what the caller's sockets are made; None where they are left to the kernel.

@@ -192,6 +192,8 @@ class Socket(ProgramSocket):
         if self.top is None:
             flow = self.bottom.ctx.flow
             self.session.identify(flow, stop)
+            if flow.target is None:  # it is to listen
+                flow.port = self.bottom.getsockname()[1] or None
             self.top = self._built(self.bottom)
             self.bottom.repeat(self.top)
         return self.top
@@ -235,18 +237,32 @@ class Socket(ProgramSocket):
         A listener's pair holds none; what it accepts has the same sizes.
         """
         self.sizes |= sizes
-        if not self.sizes or self.state is not State.CONNECTED or self.pair.closed:
+        if self.state is not State.CONNECTED or self.pair.closed:
+            return
+        sizes = self._least_sizes()
+        if not sizes:
             return
         if self.top is not None:
             for bottom in self.top.graph.bottoms:
                 if isinstance(bottom, Bottom):
-                    bottom.full = min(FULL, self.sizes.get(sockets.SO_SNDBUF, FULL))
+                    bottom.full = min(FULL, sizes.get(sockets.SO_SNDBUF, FULL))
         with suppress(OSError, Gone):
             if self.pair.app is not None:
-                self.pair.resize(self.pair.app, self.sizes)
+                self.pair.resize(self.pair.app, sizes)
             else:
                 with self.borrowed() as app:
-                    self.pair.resize(app, self.sizes)
+                    self.pair.resize(app, sizes)
+
+    def _least_sizes(self) -> dict[int, int]:
+        """The sizes that the program has set, less where a handler holds less (`Flow.hold`)."""
+        sizes = dict(self.sizes)
+        if self.top is not None:
+            flow = self.top.ctx.flow
+            held = {sockets.SO_SNDBUF: flow.room_out, sockets.SO_RCVBUF: flow.room_in}
+            for option, room in held.items():
+                if room is not None:
+                    sizes[option] = min(room, sizes.get(option, room))
+        return sizes
 
     def connected(self, error: OSError | None) -> None:
         """The connect is over; see `Owner`."""

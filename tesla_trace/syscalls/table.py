@@ -18,6 +18,7 @@ from tesla_trace.syscalls import (
     foreign,
     handed_calls,
     ioctls,
+    known,
     lent,
     messages,
     names,
@@ -31,6 +32,7 @@ from tesla_trace.syscalls import (
 from tesla_trace.syscalls.datagram import DatagramSocket
 from tesla_trace.syscalls.flags import MSG_ERRQUEUE, MSG_FASTOPEN, MSG_MORE
 from tesla_trace.syscalls.handed import Handed
+from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.socket import Socket, State
 from tesla_trace.syscalls.ways import HARMLESS
@@ -50,6 +52,16 @@ def _any_flag(arg: int, flags: Iterable[int]) -> Conditions:
     return tuple((Masked(arg, flag, flag),) for flag in flags)
 
 
+def getsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
+    """An option of the socket's, or what a program that knows of us asks."""
+    (known if known.is_known(stop) else options).getsockopt(session, stop, socket)
+
+
+def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
+    """Likewise."""
+    (known if known.is_known(stop) else options).setsockopt(session, stop, socket)
+
+
 CALLS: dict[str, tuple[Doing, Conditions]] = {
     "connect": (connect.connect, ((),)),
     "shutdown": (connect.shutdown, ((),)),
@@ -59,8 +71,8 @@ CALLS: dict[str, tuple[Doing, Conditions]] = {
     "listen": (accept.listen, ((),)),
     "accept": (accept.accept, ((),)),
     "accept4": (accept.accept, ((),)),
-    "getsockopt": (options.getsockopt, ((),)),
-    "setsockopt": (options.setsockopt, ((),)),
+    "getsockopt": (getsockopt, ((),)),
+    "setsockopt": (setsockopt, ((),)),
     "sendto": (
         messages.sendto,
         ((NonZero(4),), (Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),)),
@@ -88,8 +100,8 @@ DATAGRAM_CALLS: dict[str, tuple[DatagramDoing, Conditions]] = {
     "listen": (datagram_calls.refuse, ()),
     "accept": (datagram_calls.refuse, ()),
     "accept4": (datagram_calls.refuse, ()),
-    "getsockopt": (options.getsockopt, ()),
-    "setsockopt": (options.setsockopt, ()),
+    "getsockopt": (getsockopt, ()),
+    "setsockopt": (setsockopt, ()),
     "ioctl": (ioctls.ioctl, ()),
     "sendto": (send.sendto, ((Masked(3, MSG_MORE, MSG_MORE),),)),
     "sendmsg": (send.sendmsg, ((),)),

@@ -41,8 +41,13 @@ def traced(log):
     return [TESLA_TRACE, "--log", log, "+log", "+dummy"]
 
 
+def get(port, path="page"):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        return answer.read()
+
+
 @contextlib.contextmanager
-def nginx(traced, folder, listen=""):
+def nginx(traced, folder, listen="", get=get):
     """Nginx under us: a port that it serves `folder` on."""
     folder.chmod(0o755)
     for parent in list(folder.parents)[:3]:
@@ -55,11 +60,6 @@ def nginx(traced, folder, listen=""):
         eventually("nginx answers", functools.partial(answers, port))
         get(port)  # it listens before it has workers, and before it handles signals
         yield port, server
-
-
-def get(port, path="page"):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
-        return answer.read()
 
 
 @pytest.mark.needs("nginx")

@@ -1,18 +1,20 @@
 from errno import ECONNRESET
 
+from tesla_trace.flow.lane import OVERHEAD
+from tesla_trace.handlers.latency import Latency
 from tesla_trace.handlers.shape import Shape
-from tests.playbook import app, net, turn, wait
+from tesla_trace.testing.playbook import app, net, turn, wait
 
 
 def test_a_full_shaper_stops_the_writer_on_the_next_turn(play):
-    shape = play(Shape, "-out=100kB", "-burst=0")
-    assert (shape >> app.write(b"x" * 65_000)).result is True
+    shape = play(Shape, "-out=500kB", "-burst=0")
+    assert (shape >> app.write(b"x" * 9000)).result is True
     assert (shape << None >> app.write(b"x" * 1000)).result is True
     shape << None >> turn << app.may_write(False)
     assert (shape >> app.write(b"x" * 1000)).result is True, "and still takes what it writes"
-    shape >> wait(0.3) << net.write(b"x" * 20 * 1448)
-    shape >> wait(0.05) << net.write(b"x" * 4 * 1448) << app.may_write(True)
-    shape >> wait(1) << net.write(b"x" * (67_000 - 24 * 1448))
+    shape >> wait(0.012) << net.write(b"x" * 4 * 1448)
+    shape >> wait(0.0056) << net.write(b"x" * 2 * 1448) << app.may_write(True)
+    shape >> wait(1) << net.write(b"x" * (11_000 - 6 * 1448))
 
 
 def test_it_does_not_stop_the_writer_over_what_was_gone_at_once(play):
@@ -21,11 +23,25 @@ def test_it_does_not_stop_the_writer_over_what_was_gone_at_once(play):
 
 
 def test_a_full_shaper_stops_the_flow_below(play):
-    shape = play(Shape, "-in=100kB", "-burst=0")
-    assert (shape >> net.avail(b"x" * 66_000)).result is True
+    shape = play(Shape, "-in=500kB", "-burst=0")
+    assert (shape >> net.avail(b"x" * 10_000)).result is True
     shape >> turn << net.may_avail(False)
-    shape >> wait(0.34) << app.avail(b"x" * 23 * 1448) << net.may_avail(True)
-    shape >> wait(1) << app.avail(b"x" * (66_000 - 23 * 1448))
+    shape >> wait(0.012) << app.avail(b"x" * 4 * 1448) << net.may_avail(True)
+    shape >> wait(1) << app.avail(b"x" * (10_000 - 4 * 1448))
+
+
+def test_a_great_many_pieces_of_one_byte_are_bounded_too(play):
+    far = play(Latency, "-delay=1s", "-rate=1kB")
+    for _ in range(2**20 // (OVERHEAD + 1)):
+        far >> app.write(b"x")
+    far << None >> app.write(b"x") << None >> turn << app.may_write(False)
+    far >> wait(2) << net.write(b"x" * (2**20 // (OVERHEAD + 1) + 1)) << app.may_write(True)
+
+
+def test_of_a_listener_what_comes_in_is_stopped_below(play):
+    shape = play(Shape, "-in=1MB") >> app.listen(1) << net.listen(1)
+    shape >> app.may_avail(False) << net.may_avail(False)
+    shape >> app.may_avail(True) << net.may_avail(True)
 
 
 def test_a_stop_from_below_holds_data_whatever_the_time(play):
@@ -81,7 +97,7 @@ def test_abort_forgets_what_is_held_and_what_close_left_to_send(play):
 
 
 def test_closed_by_the_last_of_what_was_held_it_asks_for_no_more(play):
-    shape = play(Shape, "-in=100kB", "-burst=0") >> net.avail(b"x" * 66_000)
+    shape = play(Shape, "-in=100kB", "-burst=0") >> net.avail(b"x" * 9_000)
     shape >> turn << net.may_avail(False)
     shape.above.avail = lambda source, data, origin=None: shape.handler.close() or True
     shape >> wait(9) << net.close()

@@ -4,8 +4,8 @@ from errno import ECONNRESET
 import pytest
 
 from tesla_trace.flow import Context, Flow, FlowHandler, failure, reason
-from tests.network import CLIENT, SERVER, Network
-from tests.playbook import HandClock, app, net, turn, wait
+from tesla_trace.testing.network import CLIENT, SERVER, Network
+from tesla_trace.testing.playbook import HandClock, app, net, turn, wait
 
 CALLS = [
     app.connect(("192.0.2.1", 80)),

@@ -7,7 +7,7 @@ import pytest
 from tesla_trace.flow import FlowHandler, Stack, UsageError, installed, parse
 from tesla_trace.flow.installed import Installed
 from tesla_trace.handlers.dummy import Dummy
-from tests.network import Network
+from tesla_trace.testing.network import Network
 
 
 class Theirs(FlowHandler):
@@ -20,7 +20,7 @@ NOT_A_HANDLER = 1
 
 
 def test_ours_are_named_like_their_files():
-    ours = {"compress", "crypt", "dummy", "http", "latency", "log", "shape", "socks"}
+    ours = {"compress", "crypt", "dummy", "http", "latency", "log", "shape", "socks", "tls"}
     assert ours <= set(installed())
     for name in ours:
         assert installed()[name].__module__ == f"tesla_trace.handlers.{name}"
@@ -99,7 +99,10 @@ def test_the_handlers_of_other_packages_go_by_entry_points(elsewhere):
         (":Class", "Empty module name"),
         (".module:Class", None),
         ("tests.flow.test_installed:NOT_A_HANDLER", "is not a FlowHandler"),
-        ("tests.network:Network", "tests.network:Network is not a FlowHandler"),
+        (
+            "tesla_trace.testing.network:Network",
+            "tesla_trace.testing.network:Network is not a FlowHandler",
+        ),
         ("nothing", "there are +compress +crypt "),
         ("", "there are +compress +crypt "),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from tesla_trace.flow import Context
 from tesla_trace.flow.namestream import FULL, TURN, Frames, NameStream
-from tests.playbook import Fake, HandClock
+from tesla_trace.testing.playbook import Fake, HandClock
 
 HERE = ("192.0.2.53", 53)
 

@@ -8,8 +8,8 @@ import pytest
 
 from tesla_trace.flow import FlowHandler, Proxied
 from tesla_trace.flow.naming import REMEMBERED, DatagramNaming, Naming, StreamNaming
-from tests.network import CLIENT, Network
-from tests.playbook import app, net, turn
+from tesla_trace.testing.network import CLIENT, Network
+from tesla_trace.testing.playbook import app, net, turn
 
 PEER = ("192.0.2.1", 80)
 SERVERS = [("192.168.1.1", 53), ("127.0.0.53", 53), ("::1", 53, 0, 0), ("198.18.0.1", 53)]

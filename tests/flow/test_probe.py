@@ -5,8 +5,8 @@ from errno import ECONNREFUSED, ENOTCONN
 import pytest
 
 from tesla_trace.flow.probe import Probe
-from tests.network import SERVER, Network
-from tests.playbook import app, net
+from tesla_trace.testing.network import SERVER, Network
+from tesla_trace.testing.playbook import app, net
 
 PEER = ("192.0.2.1", 80)
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tesla_trace.flow import ProxiedDatagrams, reason
-from tests.playbook import app, net
+from tesla_trace.testing.playbook import app, net
 
 PEER, NEAR = ("192.0.2.1", 9), ("127.0.0.1", 9)
 

@@ -7,8 +7,8 @@ import pytest
 
 from tesla_trace.flow import FlowHandler, Stack, reason
 from tesla_trace.flow.refusal import Refusal
-from tests.network import Network
-from tests.playbook import HandClock, app, net
+from tesla_trace.testing.network import Network
+from tesla_trace.testing.playbook import HandClock, app, net
 
 PEER = ("192.0.2.1", 53)
 

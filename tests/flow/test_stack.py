@@ -8,8 +8,8 @@ from tesla_trace.flow.naming import StreamNaming
 from tesla_trace.handlers.dummy import Dummy
 from tesla_trace.handlers.latency import Latency
 from tesla_trace.handlers.socks import Socks
-from tests.network import CLIENT, SERVER, Network, Wire
-from tests.playbook import HandClock
+from tesla_trace.testing.network import CLIENT, SERVER, Network, Wire
+from tesla_trace.testing.playbook import HandClock
 
 PROXY = ("192.0.2.9", 1080)
 SOCKS = ["+socks", "-proxy=192.0.2.9:1080"]

@@ -3,7 +3,7 @@ from errno import EACCES, EISCONN, ENOTCONN, EPROTO, ETIMEDOUT
 import pytest
 
 from tesla_trace.flow import Transform
-from tests.playbook import app, net, turn, wait
+from tesla_trace.testing.playbook import app, net, turn, wait
 
 
 class Shout(Transform):

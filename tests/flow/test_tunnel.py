@@ -6,8 +6,8 @@ import pytest
 
 from tesla_trace.flow import FlowHandler, Tunnel, UsageError, failure, parse, reason
 from tesla_trace.flow.proxied import Proxied
-from tests.network import Network
-from tests.playbook import app, net, wait
+from tesla_trace.testing.network import Network
+from tesla_trace.testing.playbook import app, net, wait
 
 MIDDLE = ("10.0.0.9", 1080)
 PEER = ("192.0.2.1", 80)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tesla_trace.flow import UsageError, parse, reason
 from tesla_trace.handlers.http import MOST, Http
-from tests.network import SERVER, Network
-from tests.playbook import Playbook, app, net, wait
+from tesla_trace.testing.network import SERVER, Network
+from tesla_trace.testing.playbook import Playbook, app, net, wait
 
 PROXY = ("10.0.0.9", 8080)
 PEER = ("93.184.216.34", 80)

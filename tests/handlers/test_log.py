@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tesla_trace.flow import failure
 from tesla_trace.handlers.log import Log
-from tests.network import SERVER, Network
-from tests.playbook import Playbook, app, net, wait
+from tesla_trace.testing.network import SERVER, Network
+from tesla_trace.testing.playbook import Playbook, app, net, wait
 
 PEER = ("192.0.2.1", 80)
 WHO = {"flow": 1, "pid": 4711, "program": "curl"}

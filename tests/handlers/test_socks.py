@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tesla_trace.flow import reason
+from tesla_trace.flow.proxied import OPENED, WAY
 from tesla_trace.handlers.socks import REFUSALS_4, REFUSALS_5, Socks
-from tests.network import SERVER, Network
-from tests.playbook import Playbook, app, net, wait
+from tesla_trace.testing.network import SERVER, Network
+from tesla_trace.testing.playbook import Playbook, app, net, wait
 
 PROXY = ("10.0.0.9", 1080)
 PEER = ("93.184.216.34", 80)
@@ -381,3 +382,29 @@ def test_an_accepted_flow_has_no_use_for_it(play):
     socks = play(Socks, accepted=True)
     assert socks.handler.aside
     socks >> app.getpeername() << net.getpeername()
+
+
+@pytest.mark.parametrize(
+    ("bound", "said"),
+    [
+        (b"\1\xc0\0\2\7\x13\x88", b"proxy 10.0.0.9:1080\nbound 192.0.2.7:5000\n"),
+        (b"\3\x04a\nb\x1b\x13\x88", b"proxy 10.0.0.9:1080\nbound a?b?:5000\n"),
+        (b"\1\0\0\0\0\0\0", b"proxy 10.0.0.9:1080\n"),
+    ],
+)
+def test_a_program_that_knows_of_it_is_told_the_way(play, bound, said):
+    socks = play(Socks, "-proxy=10.0.0.9:1080") >> app.connect(PEER) << net.connect(PROXY)
+    told = []
+    socks.handler.ctx.flow.events.tell = lambda event: told.append((event.kind, event.data))
+    with pytest.raises(OSError) as error:
+        socks >> app.ioctl(WAY, b"")
+    assert error.value.errno == ENOTCONN
+    socks >> net.connected() << net.write(HELLO) >> net.avail(HELLO_OK) << net.write(ASK)
+    socks >> net.avail(b"\5\0\0" + bound) << app.connected() << app.join()
+    assert told == [(OPENED, said)] and (socks >> app.ioctl(WAY, b"")).result == said
+
+
+def test_a_program_is_told_that_there_is_no_proxy_in_the_way(play):
+    socks = play(Socks) >> app.connect(("127.0.0.1", 80)) << net.connect(("127.0.0.1", 80))
+    socks >> net.connected() << app.connected() << app.join()
+    assert (socks >> app.ioctl(WAY, b"")).result == b"direct\n"

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tesla_trace.syscalls.held import GLANCE, Held, Waiting, time_limit
-from tests.playbook import HandClock
+from tesla_trace.testing.playbook import HandClock
 from tests.syscalls.stop import FakeStop
 
 

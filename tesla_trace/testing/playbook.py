@@ -66,6 +66,8 @@ class HandClock:
 
 
 class HandAlarm:
+    """A call that is still to come."""
+
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self.cancelled = False
@@ -80,6 +82,8 @@ class HandAlarm:
 
 @dataclass(repr=False)
 class Line:
+    """One line of the score: somebody, a call or an event, and its arguments."""
+
     who: str
     what: str
     args: tuple[Any, ...]
@@ -104,6 +108,7 @@ turn = Line("clock", "turn", ())
 
 
 def wait(seconds: float) -> Line:
+    """Let time pass."""
     return Line("clock", "advance", (seconds,))
 
 

@@ -17,12 +17,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tesla_trace.flow import NOBODY, Address, Context, Flow, FlowHandler, Stack, failure, parse
-from tests.playbook import HandClock
+from tesla_trace.testing.playbook import HandClock
 
 PROXY, RELAY = ("10.0.0.9", 1080), ("10.0.0.9", 4000)
 
 
 class Air:
+    """The network, and a clock for all that is on it."""
+
     def __init__(self) -> None:
         self.clock = HandClock()
         self.sockets: dict[tuple[str, int], Endpoint] = {}

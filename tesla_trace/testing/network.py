@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import itertools
 import socket
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,18 +31,27 @@ from tesla_trace.flow import (
     installed,
     parse,
 )
-from tests.playbook import HandClock
+from tesla_trace.testing.playbook import HandClock
 
 SERVER = ("192.0.2.1", 80)
 CLIENT = ("192.0.2.2", 5000)
 
 
 class Network:
+    """The network, and a clock for all that is on it.
+
+    Args:
+        cuts: how many bytes arrive at a time, in turn.
+        room: bytes that a wire holds.
+        handlers: by name, besides those that are installed.
+    """
+
     def __init__(
         self, cuts: Sequence[int] = (10**9,), room: int = 10**9, **handlers: type[FlowHandler]
     ) -> None:
         peers = {each.name: each for each in (SocksProxy, HttpProxy)}
-        self.handlers = {**installed(), **peers, **handlers}
+        theirs: Any = installed()  # in which nothing is set
+        self.handlers = ChainMap({**peers, **handlers}, theirs)
         self.clock = HandClock()
         self.cuts = itertools.cycle(cuts)
         self.room = room
@@ -67,8 +76,8 @@ class Network:
 
     def pair(
         self,
-        words: Sequence[str] = (),
-        other: Sequence[str] | None = None,
+        words: Sequence[str] | Stack = (),
+        other: Sequence[str] | Stack | None = None,
         closes_at: str | None = None,
         gives_up: str = "close",
     ) -> list[App]:
@@ -79,10 +88,18 @@ class Network:
         client = self.application(words)
         client.closes_at, client.gives_up = closes_at, gives_up
         client.connect(SERVER)
+        return [client, self.accepted(server)]
+
+    def accepted(self, server: App) -> App:
+        """What the server accepts, as soon as it can."""
         self.run(0)
+        while not server.arrived:
+            assert self.clock.pending(), "nothing comes"
+            self.run(0.05)
+        server.arrived -= 1
         accepted, peer = server.accept()
         assert isinstance(accepted, App) and peer == CLIENT
-        return [client, accepted]
+        return accepted
 
     def run(self, seconds: float = 60) -> None:
         self.clock.advance(seconds)
@@ -231,6 +248,7 @@ class App(FlowHandler):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.log: list[Any] = []
+        self.errors: list[OSError] = []
         self.got = b""
         self.taking = True
         self.may = True
@@ -238,6 +256,8 @@ class App(FlowHandler):
         self.stops = False
         self.closes_at: str | None = None
         self.gives_up = "close"
+        self.arrived = 0
+        """Connections that can be accepted."""
 
     @property
     def end(self) -> int | None:
@@ -257,12 +277,14 @@ class App(FlowHandler):
     def connected(self, source: FlowHandler, error: OSError | None = None) -> None:
         self._check(source)
         assert self.ctx.accepted is None
+        self.errors += [error] if error else []
         self.log.append(error.errno if error else "connected")
         if self.closes_at == "connected":
             getattr(self, self.gives_up)()
 
     def accept_ready(self, source: FlowHandler) -> None:
         self._check(source)
+        self.arrived += 1
 
     def avail(self, source: FlowHandler, data: bytes, origin: Address | None = None) -> bool:
         self._check(source)
@@ -282,6 +304,7 @@ class App(FlowHandler):
 
     def ended(self, source: FlowHandler, error: OSError | None = None) -> None:
         self._check(source)
+        self.errors += [error] if error else []
         self.log.append(error.errno if error else 0)
         assert self.end is not None
 

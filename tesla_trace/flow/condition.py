@@ -1,0 +1,356 @@
+"""Conditions on flows, as rules have them: `tcp and (port 5432 or host *.db.example.org)`.
+
+    condition:  term or term ...
+    term:       factor and factor ...
+    factor:     not factor | ( condition ) | test
+    test:       port 80,8000-8100 | net 10.0.0.0/8,fd00::/8 | host db.example.org,*.test,192.0.2.1
+                program curl,wget* | out | in | tcp | udp | ipv4 | ipv6
+
+The words are those of pcap-filter(7), as far as they mean the same.  What is not known of a flow
+makes a test neither true nor false, and what depends on it likewise (Kleene's logic); so a flow
+that goes to a name may be in any network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from tesla_trace.address import Number, numeric
+
+COMM = 15
+"""The most letters of a process's name that the kernel keeps (TASK_COMM_LEN)."""
+
+DEEPEST = 50
+"""Parentheses and `not` within each other."""
+
+Truth = bool | None
+"""None: not known."""
+
+
+class Facts(NamedTuple):
+    """What is known of a flow; None is what is not."""
+
+    direction: str
+    """`out`, or `in` of what a listener accepts."""
+    type: str
+    """`tcp` or `udp`."""
+    family: str | None
+    """`ipv4` or `ipv6`."""
+    host: str | None
+    """Whom it is with: a number, or a name that is looked up further out."""
+    port: int | None
+    """The port of the service: the destination's, or the one that is listened on."""
+    program: str | None
+    """The process's name."""
+
+
+class Mistaken(ValueError):
+    """A condition makes no sense; the text is for the user.
+
+    Args:
+        at: where, in letters from the start.
+    """
+
+    def __init__(self, why: str, at: int) -> None:
+        super().__init__(why)
+        self.at = at
+
+
+# ---- tests ----
+
+
+@dataclass(frozen=True)
+class Port:
+    """The port is one of `low` to `high`."""
+
+    low: int
+    high: int
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow."""
+        return None if facts.port is None else self.low <= facts.port <= self.high
+
+
+@dataclass(frozen=True)
+class Net:
+    """The number is of a network."""
+
+    net: ipaddress.IPv4Network | ipaddress.IPv6Network
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow; not known of one that goes to a name."""
+        number = None if facts.host is None else numeric(facts.host)
+        return None if number is None else _within(number, self.net)
+
+
+@dataclass(frozen=True)
+class Name:
+    """The name is this one, or of this form."""
+
+    glob: str
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow; false of one that goes to a number."""
+        if facts.host is None:
+            return None
+        return numeric(facts.host) is None and fits(facts.host, self.glob)
+
+
+@dataclass(frozen=True)
+class Program:
+    """The process's name is this one, or of this form."""
+
+    glob: str
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow."""
+        return None if facts.program is None else fits(facts.program, self.glob)
+
+
+@dataclass(frozen=True)
+class Is:
+    """One of two words is the right one."""
+
+    what: str
+    """The field of `Facts`."""
+    word: str
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow."""
+        known: str | None = getattr(facts, self.what)
+        return None if known is None else known == self.word
+
+
+WORDS = {
+    "out": ("direction", "in"),
+    "in": ("direction", "out"),
+    "tcp": ("type", "udp"),
+    "udp": ("type", "tcp"),
+    "ipv4": ("family", "ipv6"),
+    "ipv6": ("family", "ipv4"),
+}
+"""What each word is about, and the other one."""
+
+
+# ---- joined ----
+
+
+@dataclass(frozen=True)
+class Not:
+    """The opposite."""
+
+    part: Condition
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow."""
+        truth = self.part.judge(facts)
+        return None if truth is None else not truth
+
+
+@dataclass(frozen=True)
+class All:
+    """Each of the parts; of none of them, always."""
+
+    parts: tuple[Condition, ...] = ()
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow."""
+        found: Truth = True
+        for part in self.parts:
+            truth = part.judge(facts)
+            if truth is False:
+                return False
+            found = truth and found
+        return found
+
+
+@dataclass(frozen=True)
+class Some:
+    """One of the parts at least."""
+
+    parts: tuple[Condition, ...]
+
+    def judge(self, facts: Facts) -> Truth:
+        """Whether it is true of a flow."""
+        found: Truth = False
+        for part in self.parts:
+            truth = part.judge(facts)
+            if truth:
+                return True
+            found = found if truth is False else None
+        return found
+
+
+Test = Port | Net | Name | Program | Is
+Condition = Test | Not | All | Some
+
+ALWAYS = All()
+
+
+def names_in(condition: Condition) -> Iterator[str]:
+    """The names of hosts that it asks for."""
+    match condition:
+        case Name():
+            yield condition.glob
+        case Not():
+            yield from names_in(condition.part)
+        case All() | Some():
+            for part in condition.parts:
+                yield from names_in(part)
+
+
+# ---- reading ----
+
+
+def read(text: str) -> Condition:
+    """The condition that `text` is.
+
+    Raises:
+        Mistaken: it is none.
+    """
+    return _Reader(text).condition()
+
+
+class _Word(NamedTuple):
+    text: str
+    at: int
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._words = [_Word(m[0], m.start()) for m in re.finditer(r"[()]|[^\s()]+", text)]
+        self._words.append(_Word("", len(text)))
+        self._depth = 0
+
+    def condition(self) -> Condition:
+        found = self._some()
+        if self._words[0].text == ")":
+            raise Mistaken("this ) closes nothing", self._words[0].at)
+        if self._words[0].text:
+            raise Mistaken(f"`and` or `or` is missing before {self._words[0].text!r}", self._at)
+        return found
+
+    @property
+    def _at(self) -> int:
+        return self._words[0].at
+
+    def _some(self) -> Condition:
+        return self._joined("or", lambda: self._joined("and", self._factor, All), Some)
+
+    def _joined(
+        self,
+        word: str,
+        part: Callable[[], Condition],
+        join: Callable[[tuple[Condition, ...]], Condition],
+    ) -> Condition:
+        parts = [part()]
+        while self._words[0].text == word:
+            del self._words[0]
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else join(tuple(parts))
+
+    def _factor(self) -> Condition:
+        word = self._words[0]
+        if not word.text:
+            raise Mistaken("a test such as `port 443` is missing", word.at)
+        del self._words[0]
+        if word.text in ("not", "("):
+            self._depth += 1
+            if self._depth > DEEPEST:
+                raise Mistaken(f"more than {DEEPEST} within each other", word.at)
+            found = Not(self._factor()) if word.text == "not" else self._enclosed(word)
+            self._depth -= 1
+            return found
+        if word.text in WORDS:
+            return Is(WORDS[word.text][0], word.text)
+        if word.text not in VALUED:
+            known = " ".join((*VALUED, *WORDS))
+            raise Mistaken(f"{word.text!r} is no test; there are {known}", word.at)
+        value = self._words[0]
+        if value.text in ("", "(", ")", "and", "or"):
+            raise Mistaken(f"the value of {word.text} is missing", value.at)
+        del self._words[0]
+        tests = tuple(_values(VALUED[word.text], value))
+        return tests[0] if len(tests) == 1 else Some(tests)
+
+    def _enclosed(self, opened: _Word) -> Condition:
+        found = self._some()
+        if self._words[0].text != ")":
+            raise Mistaken("the ( is not closed", opened.at)
+        del self._words[0]
+        return found
+
+
+def _values(make: Callable[[str], Test], value: _Word) -> Iterator[Test]:
+    at = value.at
+    for each in value.text.split(","):
+        try:
+            yield make(each)
+        except ValueError as wrong:
+            raise Mistaken(f"{each!r} {wrong}", at) from None
+        at += len(each) + 1
+
+
+def _port(given: str) -> Port:
+    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", given)
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 0 < low < 2**16 or not 0 < high < 2**16:
+        raise ValueError("is not a port such as 443, or ports such as 8000-8100")
+    if low > high:
+        raise ValueError("ends before it begins")
+    return Port(low, high)
+
+
+def _net(given: str) -> Net:
+    try:
+        return Net(ipaddress.ip_network(given))
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(given, strict=False)
+    except ValueError:
+        raise ValueError("is not a network such as 10.0.0.0/8 or fd00::/8") from None
+    raise ValueError(f"has bits outside of its mask: {meant} is meant?")
+
+
+def _host(given: str) -> Net | Name:
+    if (number := numeric(given)) is not None and "%" not in given:
+        return Net(ipaddress.ip_network(number))
+    if not re.fullmatch(r"[A-Za-z0-9_*.-]{1,253}", given) or re.fullmatch(r"[0-9./]+", given):
+        raise ValueError("is not a host such as db.example.org, *.example.org or 192.0.2.1")
+    return Name(given.lower().removesuffix("."))
+
+
+def _program(given: str) -> Program:
+    if len(given.replace("*", "")) > COMM:
+        why = f"is longer than the {COMM} letters of a process's name that the kernel keeps"
+        raise ValueError(f"{why}: {given[:COMM]} is meant?")
+    return Program(given)
+
+
+VALUED: dict[str, Callable[[str], Test]] = {
+    "port": _port,
+    "net": _net,
+    "host": _host,
+    "program": _program,
+}
+"""The tests that have a value."""
+
+
+@lru_cache(4096)
+def _form(glob: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, glob.split("*"))), re.DOTALL)
+
+
+def fits(text: str, glob: str) -> bool:
+    """Whether `text` is of the form `glob`, in which * is any letters, also none."""
+    return text == glob or "*" in glob and _form(glob).fullmatch(text) is not None
+
+
+def _within(number: Number, net: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    return number.version == net.version and number in net

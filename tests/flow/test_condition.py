@@ -1,0 +1,199 @@
+"""Conditions on flows: what is read, where it is wrong, and what is true of a flow."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tesla_trace.flow.condition import (
+    VALUED,
+    WORDS,
+    All,
+    Facts,
+    Is,
+    Mistaken,
+    Name,
+    Net,
+    Not,
+    Port,
+    Program,
+    Some,
+    names_in,
+    read,
+)
+
+WEB = Facts("out", "tcp", "ipv4", "192.0.2.1", 443, "curl")
+NAMED = WEB._replace(host="db.example.org")
+SERVED = Facts("in", "tcp", "ipv6", "2001:db8::1", 80, "nginx")
+UNKNOWN = Facts("in", "tcp", None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "web", "named", "served", "unknown"),
+    [
+        ("port 443", True, True, False, None),
+        ("port 80,400-500", True, True, True, None),
+        ("net 192.0.2.0/24", True, None, False, None),
+        ("net 192.0.2.0/24,2001:db8::/32", True, None, True, None),
+        ("net 0.0.0.0/0 or net ::/0", True, None, True, None),
+        ("host 192.0.2.1", True, None, False, None),
+        ("host 2001:DB8:0::1", False, None, True, None),
+        ("host db.example.org", False, True, False, None),
+        ("host *.Example.org.", False, True, False, None),
+        ("host *", False, True, False, None),
+        ("host db*org", False, True, False, None),
+        ("host example.org", False, False, False, None),
+        ("program curl", True, True, False, None),
+        ("program cu*,wget", True, True, False, None),
+        ("program CURL", False, False, False, None),
+        ("in", False, False, True, True),
+        ("out", True, True, False, False),
+        ("udp", False, False, False, False),
+        ("ipv6", False, False, True, None),
+        ("not port 443", False, False, True, None),
+        ("not not port 443", True, True, False, None),
+        ("not net 10.0.0.0/8", True, None, True, None),
+        ("tcp and port 443", True, True, False, None),
+        ("udp and port 443", False, False, False, False),
+        ("tcp or port 443", True, True, True, True),
+        ("out or port 443 and udp", True, True, False, False),
+        ("(out or port 443) and udp", False, False, False, False),
+        ("not (in or udp)", True, True, False, False),
+        ("not in or udp", True, True, False, False),
+        ("net 10.0.0.0/8 or port 443", True, True, False, None),
+        ("net 10.0.0.0/8 and port 80", False, False, False, None),
+    ],
+)
+def test_what_is_true_of_which_flow(text, web, named, served, unknown):
+    condition = read(text)
+    found = [condition.judge(facts) for facts in (WEB, NAMED, SERVED, UNKNOWN)]
+    assert found == [web, named, served, unknown]
+
+
+def test_many_beside_each_other_are_not_within_each_other():
+    assert read(" and ".join(["(not port 80)"] * 1000)).judge(WEB)
+
+
+def test_a_mapped_number_is_one_of_ipv4():
+    assert read("net 192.0.2.0/24").judge(WEB._replace(host="::ffff:192.0.2.1"))
+    assert read("host ::ffff:192.0.2.1").judge(WEB)
+
+
+def test_what_is_read():
+    assert read("tcp and not (port 1-2 or host *.a,10.0.0.1)") == All(
+        (
+            Is("type", "tcp"),
+            Not(
+                Some(
+                    (
+                        Port(1, 2),
+                        Some((Name("*.a"), Net(ipaddress.ip_network("10.0.0.1/32")))),
+                    )
+                )
+            ),
+        )
+    )
+    assert read("((program x))") == Program("x")
+    assert list(names_in(read("not (host a,10.0.0.1) and port 1 or host *.b"))) == ["a", "*.b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "why"),
+    [
+        ("", 1, "a test such as `port 443` is missing"),
+        ("   ", 4, "is missing"),
+        ("prot 443", 1, "'prot' is no test; there are port net host program out"),
+        ("port", 5, "the value of port is missing"),
+        ("port and tcp", 6, "the value of port is missing"),
+        ("port 0", 6, "'0' is not a port"),
+        ("port 65536", 6, "not a port"),
+        ("port http", 6, "'http' is not a port"),
+        ("port 80,x,90", 9, "'x' is not a port"),
+        ("port 90-80", 6, "ends before it begins"),
+        ("port 80 443", 9, "`and` or `or` is missing before '443'"),
+        ("tcp port 80", 5, "`and` or `or` is missing before 'port'"),
+        ("net 10.0.0.0", None, ""),
+        ("net 10.0.0.1/8", 5, "has bits outside of its mask: 10.0.0.0/8 is meant?"),
+        ("net 10.0.0.0/33", 5, "'10.0.0.0/33' is not a network"),
+        ("net example.org", 5, "is not a network"),
+        ("host 10.0.0.256", 6, "is not a host"),
+        ("host a_b!", 6, "is not a host"),
+        ("host a,,b", 8, "'' is not a host"),
+        ("program a-very-long-name", 9, "longer than the 15 letters"),
+        ("tcp and", 8, "is missing"),
+        ("tcp and (port 1", 9, "the ( is not closed"),
+        ("tcp )", 5, "this ) closes nothing"),
+        ("not", 4, "is missing"),
+        ("(" * 51 + "tcp" + ")" * 51, 51, "more than 50 within each other"),
+        ("not " * 5000 + "tcp", 201, "more than 50"),
+        ("tcp or or udp", 8, "'or' is no test"),
+    ],
+)
+def test_where_and_why_it_is_wrong(text, column, why):
+    if column is None:
+        read(text)
+        return
+    with pytest.raises(Mistaken) as wrong:
+        read(text)
+    assert wrong.value.at + 1 == column and why in str(wrong.value)
+
+
+ports = st.integers(1, 0xFFFF)
+
+
+@given(ports, ports, ports)
+def test_ports(one, other, port):
+    low, high = sorted((one, other))
+    assert read(f"port {low}-{high}").judge(WEB._replace(port=port)) is (low <= port <= high)
+
+
+@given(st.ip_addresses(), st.integers(0, 128), st.ip_addresses())
+def test_networks(number, length, host):
+    net = ipaddress.ip_network((number, min(length, number.max_prefixlen)), strict=False)
+    truth = read(f"net {net}").judge(WEB._replace(host=str(host)))
+    mapped = getattr(host, "ipv4_mapped", None) or host
+    assert truth is (mapped.version == net.version and mapped in net)
+
+
+numbers = st.sampled_from("10.0.0.1 10.1.0.1 192.0.2.1 2001:db8::1".split())
+hosts = st.one_of(numbers, st.sampled_from("a.test b.a.test c.org".split()))
+tests = st.sampled_from(
+    "port 1|port 1-9|port 5-20|net 10.0.0.0/8|net 10.1.0.0/16|net 2001:db8::/32|host *.test"
+    "|host a.test|host *a*|program a|program a*|in|out|tcp|udp|ipv4|ipv6".split("|")
+)
+conditions = st.recursive(
+    tests,
+    lambda part: st.one_of(
+        part.map("not ({})".format),
+        st.tuples(part, part).map("({0[0]}) and ({0[1]})".format),
+        st.tuples(part, part).map("({0[0]}) or ({0[1]})".format),
+    ),
+    max_leaves=8,
+)
+flows = st.builds(
+    lambda direction, type, host, port, program: Facts(
+        direction, type, "ipv6" if ":" in host else "ipv4", host, port, program
+    ),
+    st.sampled_from(["out", "in"]),
+    st.sampled_from(["tcp", "udp"]),
+    hosts,
+    st.integers(1, 21),
+    st.sampled_from(["a", "ab", "b"]),
+)
+
+
+@given(conditions, flows, st.sets(st.sampled_from(Facts._fields[2:])))
+def test_what_is_true_of_little_knowledge_is_true_of_more(text, flow, hidden):
+    condition = read(text)
+    truth = condition.judge(flow._replace(**dict.fromkeys(hidden)))
+    assert truth is None or truth is condition.judge(flow)
+
+
+@given(st.text(" ()abnrt,", max_size=20) | st.lists(st.sampled_from([*VALUED, *WORDS])))
+def test_whatever_is_typed_is_read_or_refused(text):
+    text = text if isinstance(text, str) else " ".join(text)
+    try:
+        read(text)
+    except Mistaken as wrong:
+        assert 0 <= wrong.at <= len(text) and str(wrong)
