@@ -7,7 +7,10 @@ import ssl
 from collections.abc import Iterable
 from contextlib import suppress
 
-from tesla_trace.flow import Context, FlowHandler, Parser, Transform, failure
+from tesla_trace.flow import OWN, Context, FlowHandler, Parser, Transform, failure
+
+PEER = OWN + 1
+"""Request 1: the certificate that the peer has shown, as DER; empty if it has shown none."""
 
 RECORD = 2**14
 """Most plain bytes in one TLS record."""
@@ -57,6 +60,8 @@ class Encrypted(Transform):
         self._read, self._written = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._heard_last = self._broken = False
         self._may_say, self._owed = True, 0
+        self._certificate: bytes | None = None
+        """The peer's, once it is believed."""
 
     # ---- what a subclass says ----
 
@@ -98,6 +103,7 @@ class Encrypted(Transform):
                 self._flush()  # words of the handshake, or what we find wrong with it
             self._read.write((yield None))
         self.verify()
+        self._certificate = self._tls.getpeercert(binary_form=True) or b""
 
     def encode(self, data: bytes) -> bytes:
         if self._broken:
@@ -155,6 +161,13 @@ class Encrypted(Transform):
 
     def complete(self) -> bool:
         return self._heard_last
+
+    def ioctl(self, request: int, argument: bytes) -> bytes:
+        if request != PEER:
+            return super().ioctl(request, argument)
+        if self._certificate is None:
+            raise failure(errno.ENOTCONN, f"{self.name}: the handshake is not over")
+        return self._certificate
 
     def may_write(self, source: FlowHandler, may: bool) -> None:
         self._may_say = may

@@ -102,6 +102,11 @@ class Lane:
         self._may = may
         self._wake()
 
+    def limit(self, limits: Limits) -> None:
+        """Hold as much as this from now on, and let as much go at a time."""
+        self._limits = limits
+        self._owner.later(self._level)
+
     def give_up(self) -> None:
         """Nobody takes the data any more: drop it, and do the rest now."""
         self._gone = self._may = True

@@ -17,7 +17,7 @@ from tesla_trace.handlers.dummy import Dummy
 from tesla_trace.handlers.latency import Latency
 from tesla_trace.handlers.socks import Socks
 from tesla_trace.testing.datagrams import Air
-from tesla_trace.testing.network import CLIENT, SERVER, App, Network, Wire
+from tesla_trace.testing.network import SERVER, Network, Wire
 from tests.flow.test_stack import down
 
 
@@ -138,10 +138,7 @@ def accepted(words, handlers=None):
     server.listen(1)
     client = network.application([])
     client.connect(SERVER)
-    network.run(0)
-    flow, peer = server.accept()
-    assert isinstance(flow, App) and peer == CLIENT
-    return network, server, client, flow
+    return network, server, client, network.accepted(server)
 
 
 @pytest.mark.parametrize(

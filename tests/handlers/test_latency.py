@@ -4,7 +4,7 @@ from errno import ECONNREFUSED, ECONNRESET, EMFILE
 import pytest
 
 from tesla_trace.flow import UsageError, parse
-from tesla_trace.handlers.latency import LEAST, Latency
+from tesla_trace.handlers.latency import DELAY, LEAST, Latency
 from tesla_trace.testing.network import SERVER, Network
 from tesla_trace.testing.playbook import Playbook, app, net, turn, wait
 
@@ -212,3 +212,7 @@ def test_what_keeps_it_from_accepting_is_told(play):
     assert error.value.errno == EMFILE
     with pytest.raises(BlockingIOError):
         far.handler.accept()
+
+
+def test_a_program_may_ask_how_long(play):
+    assert (play(Latency, "-delay=250ms") >> app.ioctl(DELAY, b"")).result == b"0.25"

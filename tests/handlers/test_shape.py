@@ -1,10 +1,12 @@
 import socket
+from errno import EINVAL, EPERM
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tesla_trace.flow import Flow
-from tesla_trace.handlers.shape import LEAST, SEGMENT, SLACK, Shape
+from tesla_trace.handlers.shape import LEAST, RATES, SEGMENT, SLACK, Shape
 from tesla_trace.testing.network import Network
 from tesla_trace.testing.playbook import Playbook, app, net, turn, wait
 
@@ -234,3 +236,27 @@ def test_datagrams_do_not_pile_up(play):
     shape._reactions.clear()
     shape.handler.abort()
     shape._reactions.clear()
+
+
+def test_a_program_may_ask_for_the_rates_and_set_them(play):
+    shape = play(Shape, "-out=1kB", "-burst=0") >> app.ioctl(RATES, b"")
+    assert shape.result == b"out=1000 in=unlimited"
+    shape >> app.write(b"x" * 1000) >> wait(0.9) << None >> wait(0.2) << net.write(b"x" * 1000)
+    assert (shape >> app.ioctl(RATES, b"out=2kB in=8kbit")).result == b"out=2000 in=1000"
+    shape >> app.write(b"x" * 1000) >> wait(0.4) << None >> wait(0.2) << net.write(b"x" * 1000)
+    shape >> net.avail(b"y" * 1000) >> wait(0.9) << None >> wait(0.2) << app.avail(b"y" * 1000)
+    assert (shape >> app.ioctl(RATES, b"in=unlimited")).result == b"out=2000 in=unlimited"
+    shape >> net.avail(b"z" * 5000) >> wait(0) << app.avail(b"z" * 5000)
+
+
+def test_rates_that_make_no_sense_or_are_others_too_are_not_set(play):
+    for words, argument, number in (
+        (["-out=1kB"], b"out=2kB in=fast", EINVAL),
+        (["-out=1kB"], b"sideways=2kB", EINVAL),
+        (["-out=1kB", "-share=all"], b"out=2kB", EPERM),
+    ):
+        shape = Network().application(["+shape", *words]).below
+        with pytest.raises(OSError) as error:
+            shape.ioctl(RATES, argument)
+        assert error.value.errno == number
+        assert shape.ioctl(RATES, b"") == b"out=1000 in=unlimited"

@@ -4,10 +4,12 @@ import errno
 import os
 import re
 import ssl
+from pathlib import Path
 
 import pytest
 
 from tesla_trace.flow import Stack, UsageError, parse, usage
+from tesla_trace.handlers._tls import PEER
 from tesla_trace.handlers.tls import Tls
 from tesla_trace.testing.network import SERVER, Network
 from tests.certificates import PAST, Authority, certificate, new_key, pem, private
@@ -515,3 +517,12 @@ def test_a_chain_with_the_leaf_first(authority, tmp_path):
     client, _ = connected([f"-ca={authority.path}"], "server.test", cert=path)
     server, peer = accepted([f"-cert={path}"], trusts=authority.path)
     assert client.log == ["connected"] and peer.wrong == ""
+
+
+def test_a_program_may_ask_for_the_peers_certificate(ca, good):
+    client, peer = connected([ca], "server.test", cert=good)
+    first = Path(good).read_text().partition("-----BEGIN CERTIFICATE")
+    shown = "".join(first[1:]).partition("-----END CERTIFICATE-----\n")
+    assert client.below.ioctl(PEER, b"") == ssl.PEM_cert_to_DER_cert("".join(shown[:2]))
+    server, _ = accepted([f"-cert={good}"])
+    assert server.below.ioctl(PEER, b"") == b"", "a client that shows none"
