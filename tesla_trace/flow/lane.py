@@ -102,6 +102,11 @@ class Lane:
         self._may = may
         self._wake()
 
+    def hold(self) -> None:
+        """Hold whatever comes until it may go: an end too, which else waits for nothing."""
+        self._may = False
+        self._add(_Held(self._clock.now(), b"", act=lambda: None))
+
     def limit(self, limits: Limits) -> None:
         """Hold as much as this from now on, and let as much go at a time."""
         self._limits = limits

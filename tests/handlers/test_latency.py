@@ -216,3 +216,22 @@ def test_what_keeps_it_from_accepting_is_told(play):
 
 def test_a_program_may_ask_how_long(play):
     assert (play(Latency, "-delay=250ms") >> app.ioctl(DELAY, b"")).result == b"0.25"
+
+
+@pytest.mark.parametrize("data", [b"", b"hello"])
+@pytest.mark.parametrize("how", ["shutdown", "abort"])
+def test_an_end_before_it_is_accepted_is_told(data, how):
+    network = Network()
+    server = network.application(["+latency", "-delay=50ms"])
+    server.bind(SERVER)
+    server.listen(1)
+    client = network.application()
+    client.connect(SERVER)
+    network.run(0)
+    if data:
+        client.write(data)
+    network.run(0.01)
+    client.shutdown(False, True) if how == "shutdown" else client.abort()
+    accepted = network.accepted(server)
+    network.run()
+    assert accepted.got == data and accepted.end == (0 if how == "shutdown" else 104)
