@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.peers import answers, free_port, redis
 from tests.e2e.process import TESLA_TRACE, eventually, run, start
+from tests.e2e.rungs import RUNGS, each_rung, ways
 
 PAGE = "a page\n"
 
@@ -73,6 +74,21 @@ def test_nginx(traced, tmp_path, log, listen):
         assert server.wait() == 0
     assert log.read_text().count("accepted from") >= 21
     assert (tmp_path / "access.log").read_text().count('"GET /page') == 21
+
+
+@each_rung
+@pytest.mark.needs("nginx")
+def test_nginx_on_every_rung(rung, tmp_path):
+    report = tmp_path / "report"
+    words = [TESLA_TRACE, "--wait", "--report", report, *RUNGS[rung]]
+    with nginx(words, tmp_path) as (port, server):
+        for _ in range(5):
+            assert get(port) == PAGE.encode()
+            assert get(port, "big") == (tmp_path / "big").read_bytes()
+        server.send(signal.SIGQUIT)
+        assert server.wait() == 0
+    assert rung in ways(report)
+    assert rung == "spliced" or ways(report) == {rung}
 
 
 @pytest.mark.needs("nginx")
