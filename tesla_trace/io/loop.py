@@ -63,6 +63,10 @@ Failed = Callable[[Exception], object]
 def _nothing() -> object: ...
 
 
+LONGEST = 24 * 3600.0
+"""Seconds waited at a time: epoll_wait(2) has no number for more than 24 days of milliseconds."""
+
+
 def _whole(timeout: float, *fds: int) -> float:
     """Seconds that epoll_wait(2) can wait for; of less than a millisecond, all is waited for here.
 
@@ -406,7 +410,9 @@ class Loop:
             return 0
         while self._alarms and self._alarms[0][2].call is None:
             heapq.heappop(self._alarms)
-        return max(0.0, self._alarms[0][0] - time.monotonic()) if self._alarms else None
+        if not self._alarms:
+            return None
+        return min(max(0.0, self._alarms[0][0] - time.monotonic()), LONGEST)
 
     def _ring(self) -> None:
         due = list(self._soon)

@@ -254,3 +254,13 @@ def test_an_exception_comes_out(loop):
     watched.close()
     os.close(read)
     os.close(write)
+
+
+@pytest.mark.parametrize("seconds", [1e8, 1e300, float("inf")])
+def test_an_alarm_may_be_farther_away_than_the_kernel_can_wait(loop, calls, pairs, seconds):
+    here, there = pairs()
+    loop.at(loop.now() + seconds, calls("never"))
+    loop.on_readable(here.fileno(), loop.stop)
+    there.send(b"x")
+    loop.run()
+    assert calls == []
