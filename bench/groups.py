@@ -60,17 +60,17 @@ class Group(Generic[T]):
 
 
 GROUPS: dict[str, Group[Row] | Group[Curve]] = {
-    "rungs": Group(rungs.rows, ratios.table, 12, 110),
-    "figure-6": Group(figures.bandwidth, plots.FIGURE_6.table, 12, 140),
-    "figure-7": Group(figures.slow_link, plots.FIGURE_7.table, 12, 150),
+    "rungs": Group(rungs.rows, ratios.table, 8, 110),
+    "figure-6": Group(figures.bandwidth, plots.FIGURE_6.table, 8, 140),
+    "figure-7": Group(figures.slow_link, plots.FIGURE_7.table, 8, 150),
     "figure-8": Group(figures.latency, plots.FIGURE_8.table, 4, 45),
     "calls": Group(calls.rows, ratios.table, 5, 45),
     "eintr": Group(eintr.rows, ratios.table, 3, 25),
-    "programs": Group(programs.rows, ratios.table, 10, 140),
+    "programs": Group(programs.rows, ratios.table, 7, 140),
     "start": Group(start.rows, ratios.table, 3, 20),
     "connects": Group(connects.rows, ratios.table, 6, 90),
     "many": Group(many.rows, ratios.table, 7, 60),
-    "scale": Group(scale.rows, ratios.table, 14, 180),
-    "services": Group(services.rows, ratios.table, 60, 300),
+    "scale": Group(scale.rows, ratios.table, 9, 180),
+    "services": Group(services.rows, ratios.table, 20, 300),
     "datagrams": Group(datagrams.rows, ratios.table, 7, 70),
 }

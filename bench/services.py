@@ -11,9 +11,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from bench import rungs
 from bench.machine import Missing, need, tesla
 from bench.measure import Figures, Row, at_least, at_most
+from bench.rungs import PING, SEND, Contest
 from bench.settings import Settings
+from bench.sides import CRYPTED, NATIVE, STUNNELS
 from bench.stream import serving
 from fixtures.pace import Echo, Sink
 
@@ -21,6 +24,7 @@ PATIENCE = 120.0
 """Seconds that a client may take."""
 
 RATES = {"2 MB/s": 2_000_000, "20 MB/s": 20_000_000}
+QUICK_RATES = {"20 MB/s": 20_000_000}
 
 DELAYS = {"5 ms": 0.005, "50 ms": 0.05}
 
@@ -31,8 +35,9 @@ LEAST = 1e-3
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """compress, shape and latency, each against its like."""
+    """compress, crypt, shape and latency, each against its like."""
     yield from _compress(settings)
+    yield from rungs.rows(settings, CRYPT)
     yield from _shape(settings)
     yield from _latency(settings)
 
@@ -75,16 +80,39 @@ def _compress(settings: Settings) -> Iterator[Row]:
             yield Row(what, "+dummy", None, figures[name], figures["dummy"], "µs")
 
 
+# ---- crypt ----
+
+CRYPT = (
+    Contest(
+        "64 KiB sent in a stream",
+        SEND,
+        "B/s",
+        [(CRYPTED, [STUNNELS], at_least(1.5))],
+        0.1,
+    ),
+    Contest(
+        "round trips of 1 byte",
+        PING,
+        "/s",
+        [(CRYPTED, [NATIVE], at_least(0.5)), (CRYPTED, [STUNNELS], None)],
+        0.1,
+        apart=True,
+    ),
+)
+
 # ---- shape ----
 
 
 def _shape(settings: Settings) -> Iterator[Row]:
     seconds = 3 if settings.quick else 5
     with Sink() as sink:
-        for title, rate in RATES.items():
+        for title, rate in (QUICK_RATES if settings.quick else RATES).items():
             sides: dict[str, Callable[[], float]] = {}
             missing: dict[str, str] = {}
             for name, command in SHAPERS.items():
+                if settings.quick and name != "ours":
+                    missing[name] = "too long for a quick run"
+                    continue
                 try:
                     line = command(rate, rate * seconds, f"127.0.0.1:{sink.port}")
                 except Missing as wrong:

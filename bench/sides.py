@@ -59,6 +59,8 @@ HANDLED = Side("tesla_trace, through +dummy", plain, under_us("+dummy"))
 BUILT_IN = Side("native, SOCKS built in", plain, shakes_hands)
 SOCKS = Side("tesla_trace, +socks", plain, under_socks)
 SPLICER = Side("a bare splice loop", plain, through_splicer)
+STUNNELS = Side("a pair of stunnels", behind_stunnel, through_stunnel, encrypted=True)
+CRYPTED = Side("tesla_trace, +crypt at both ends", over_crypt, under_crypt, encrypted=True)
 
 SIDES = (
     NATIVE,
@@ -68,7 +70,7 @@ SIDES = (
     SPLICED,
     HANDLED,
     Side("inside the program", decrypts, encrypts, encrypted=True),
-    Side("a pair of stunnels", behind_stunnel, through_stunnel, encrypted=True),
-    Side("tesla_trace, +crypt at both ends", over_crypt, under_crypt, encrypted=True),
+    STUNNELS,
+    CRYPTED,
 )
 """What the figures show, in the order of their tables."""

@@ -74,7 +74,7 @@ def test_the_readme_of_the_benchmark_leads_to_what_is_there():
         assert (README.parent / link).exists(), link
 
 
-def test_a_quick_run_takes_two_minutes_and_a_whole_one_twenty():
+def test_a_quick_run_takes_two_minutes_and_a_whole_one_half_an_hour():
     # Preparations come on top: programs are compiled and started.
     assert sum(group.quick for group in GROUPS.values()) <= 95
-    assert sum(group.full for group in GROUPS.values()) <= 1080
+    assert sum(group.full for group in GROUPS.values()) <= 1400
