@@ -26,7 +26,7 @@ def facts(where: str, words: Sequence[str]) -> Facts:
         address = ADDRESS.read(where)
     except ValueError:
         raise Unexplained(f"--explain {where}: not {ADDRESS.accepts}") from None
-    said = {"direction": "out", "type": "tcp", "family": _family(address)}
+    said = {"direction": "out", "type": "tcp"}
     program: str | None = None
     port: int | None = None
     rest = list(words)
@@ -45,12 +45,13 @@ def facts(where: str, words: Sequence[str]) -> Facts:
             raise Unexplained("--explain: `port` is that of a listener, so `in` is missing")
         port = address[1]
     host = address[0] if numeric(address[0]) else address[0].lower().removesuffix(".")
-    return Facts(said["direction"], said["type"], said["family"], host, port, program)
+    family = said.get("family", _family(address))
+    return Facts(said["direction"], said["type"], family, host, port, program)
 
 
-def _family(address: Address) -> str:
+def _family(address: Address) -> str | None:
     number = numeric(address[0])
-    return f"ipv{number.version}" if number else "ipv4"
+    return f"ipv{number.version}" if number else None
 
 
 def lines(stack: Stack, where: str, flow: Facts) -> Iterator[str]:

@@ -78,6 +78,8 @@ class _File:
             raise Unreadable(f"{path}: not UTF-8: {wrong.reason}") from None
         except tomllib.TOMLDecodeError as wrong:
             raise Unreadable(self._toml_error(str(wrong), text)) from None
+        except ValueError as wrong:  # a number of very many digits
+            raise Unreadable(f"{path}: {wrong}") from None
         except RecursionError:
             raise Unreadable(f"{path}: too much within each other") from None
         self._places = Places(text)
@@ -111,6 +113,8 @@ class _File:
 
     def _found(self, place: str, pattern: str) -> list[str]:
         """The files that are included."""
+        if "\0" in pattern:
+            raise self._fail(place, "no file's name has a null character")
         path = os.path.join(os.path.dirname(self._path), os.path.expanduser(pattern))
         paths = sorted(glob(path)) if has_magic(path) else [path]
         for each in paths:

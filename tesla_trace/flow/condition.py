@@ -17,7 +17,6 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from tesla_trace.address import Number, numeric
@@ -85,7 +84,18 @@ class Net:
     def judge(self, facts: Facts) -> Truth:
         """Whether it is true of a flow; not known of one that goes to a name."""
         number = None if facts.host is None else numeric(facts.host)
-        return None if number is None else _within(number, self.net)
+        if number is None:
+            return None
+        if number.is_unspecified and _within(_OURSELVES[number.version], self.net):
+            return True
+        return _within(number, self.net)
+
+
+_OURSELVES: dict[int, Number] = {
+    4: ipaddress.IPv4Address("127.0.0.1"),
+    6: ipaddress.IPv6Address("::1"),
+}
+"""What Linux connects to in place of 0.0.0.0 and ::."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +318,7 @@ def _port(given: str) -> Port:
 
 def _net(given: str) -> Net:
     try:
-        return Net(ipaddress.ip_network(given))
+        return Net(_unmapped(ipaddress.ip_network(given)))
     except ValueError:
         pass
     try:
@@ -316,6 +326,18 @@ def _net(given: str) -> Net:
     except ValueError:
         raise ValueError("is not a network such as 10.0.0.0/8 or fd00::/8") from None
     raise ValueError(f"has bits outside of its mask: {meant} is meant?")
+
+
+def _unmapped(
+    net: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network of v4-mapped numbers as one of IPv4, as which these are judged."""
+    if net.version == 6 and net.subnet_of(_MAPPED):
+        return ipaddress.IPv4Network((int(net.network_address) & 0xFFFFFFFF, net.prefixlen - 96))
+    return net
+
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def _host(given: str) -> Net | Name:
@@ -342,14 +364,20 @@ VALUED: dict[str, Callable[[str], Test]] = {
 """The tests that have a value."""
 
 
-@lru_cache(4096)
-def _form(glob: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, glob.split("*"))), re.DOTALL)
-
-
 def fits(text: str, glob: str) -> bool:
     """Whether `text` is of the form `glob`, in which * is any letters, also none."""
-    return text == glob or "*" in glob and _form(glob).fullmatch(text) is not None
+    first, *rest = glob.split("*")
+    if not rest:
+        return text == glob
+    *inner, last = rest
+    at, end = len(first), len(text) - len(last)
+    if end < at or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in inner:  # each as early as can be: no other choice could do better
+        if (found := text.find(part, at, end)) < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _within(number: Number, net: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

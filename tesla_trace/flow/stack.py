@@ -297,13 +297,11 @@ class Stack:
 
 
 def _family(host: str | None, domain: int) -> str | None:
-    """`ipv4` or `ipv6`: what the number is, else the socket; None where both may come."""
+    """`ipv4` or `ipv6`: what the number is, else the socket; None where it may be either."""
     number = None if host is None else numeric(host)
     if number is not None:
         return f"ipv{number.version}"
-    if domain == socket.AF_INET:
-        return "ipv4"
-    return None if host is None else "ipv6"
+    return "ipv4" if domain == socket.AF_INET else None
 
 
 def _open(

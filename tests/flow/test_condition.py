@@ -19,6 +19,7 @@ from tesla_trace.flow.condition import (
     Port,
     Program,
     Some,
+    fits,
     names_in,
     read,
 )
@@ -197,3 +198,25 @@ def test_whatever_is_typed_is_read_or_refused(text):
         read(text)
     except Mistaken as wrong:
         assert 0 <= wrong.at <= len(text) and str(wrong)
+
+
+@pytest.mark.parametrize(
+    ("condition", "host", "truth"),
+    [
+        ("net 127.0.0.0/8", "0.0.0.0", True),
+        ("not net 127.0.0.0/8", "0.0.0.0", False),
+        ("host ::1", "::", True),
+        ("net ::ffff:127.0.0.0/104", "::ffff:127.0.0.1", True),
+        ("net ::ffff:127.0.0.0/104", "127.0.0.1", True),
+        ("net ::ffff:127.0.0.0/104", "192.0.2.1", False),
+    ],
+)
+def test_what_linux_takes_for_what(condition, host, truth):
+    """0.0.0.0 and :: are this machine, a mapped number is one of IPv4."""
+    facts = Facts("out", "tcp", None, host, 80, None)
+    assert read(condition).judge(facts) is truth
+
+
+def test_a_form_of_many_parts_is_no_work():
+    assert not fits("a" * 243, "*a*a*a*a*a*a*a*a*a*b")
+    assert fits("aXbYc", "a*b*c") and not fits("ab", "ab*b") and fits("", "*")
