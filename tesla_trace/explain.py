@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 
 from tesla_trace.address import Address, numeric
@@ -65,9 +66,14 @@ def lines(stack: Stack, where: str, flow: Facts) -> Iterator[str]:
     if flow.host is not None and numeric(flow.host) is None and stack.dns == "local":
         yield "  (programs look names up here, and connect to numbers: ask for a number)"
     decisions = stack.decisions(flow)
-    width = max((len(name) for name, _, _ in decisions), default=0)
-    for name, used, decision in decisions:
-        yield f"  +{name:<{width}}  {'used' if used else 'not used':<8}  {_why(used, decision)}"
+    width = max((len(handler.name) for handler, _, _ in decisions), default=0)
+    kind = socket.SOCK_DGRAM if flow.type == "udp" else socket.SOCK_STREAM
+    for handler, used, decision in decisions:
+        why = _why(used, decision)
+        if used and handler.serving(kind) is None:
+            used = handler.exclusive
+            why = "it refuses datagrams" if used else "it has no use for datagrams"
+        yield f"  +{handler.name:<{width}}  {'used' if used else 'not used':<8}  {why}"
 
 
 def _why(used: bool, decision: Decision) -> str:

@@ -116,3 +116,16 @@ def test_a_rule_that_can_decide_nothing(tmp_path):
         f"tesla_trace: {path}:10:16: this decides nothing of 'socks': "
         f"{path}:2:10 comes first, and is true of the same flows\n"
     )
+
+
+def test_what_datagrams_are_nothing_for():
+    ran = tesla_trace("+compress", "+dummy", "--explain", "192.0.2.1:9", "udp")
+    assert ran.stdout.splitlines()[1:] == [
+        "  +compress  not used  it has no use for datagrams",
+        "  +dummy     used      no rule is against it",
+    ]
+
+
+def test_of_a_name_no_family_is_known():
+    ran = tesla_trace("+socks=127.0.0.1:9", "-except=ipv6", "--explain", "www.example.org:80")
+    assert "used" in ran.stdout and "not decided" in ran.stdout

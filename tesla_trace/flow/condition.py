@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -233,7 +234,8 @@ class _Word(NamedTuple):
 
 class _Reader:
     def __init__(self, text: str) -> None:
-        self._words = [_Word(m[0], m.start()) for m in re.finditer(r"[()]|[^\s()]+", text)]
+        found = re.finditer(r"[()]|[^\s()]+", text)
+        self._words = deque(_Word(m[0], m.start()) for m in found)
         self._words.append(_Word("", len(text)))
         self._depth = 0
 
@@ -260,7 +262,7 @@ class _Reader:
     ) -> Condition:
         parts = [part()]
         while self._words[0].text == word:
-            del self._words[0]
+            self._words.popleft()
             parts.append(part())
         return parts[0] if len(parts) == 1 else join(tuple(parts))
 
@@ -268,7 +270,7 @@ class _Reader:
         word = self._words[0]
         if not word.text:
             raise Mistaken("a test such as `port 443` is missing", word.at)
-        del self._words[0]
+        self._words.popleft()
         if word.text in ("not", "("):
             self._depth += 1
             if self._depth > DEEPEST:
@@ -284,7 +286,7 @@ class _Reader:
         value = self._words[0]
         if value.text in ("", "(", ")", "and", "or"):
             raise Mistaken(f"the value of {word.text} is missing", value.at)
-        del self._words[0]
+        self._words.popleft()
         tests = tuple(_values(VALUED[word.text], value))
         return tests[0] if len(tests) == 1 else Some(tests)
 
@@ -292,7 +294,7 @@ class _Reader:
         found = self._some()
         if self._words[0].text != ")":
             raise Mistaken("the ( is not closed", opened.at)
-        del self._words[0]
+        self._words.popleft()
         return found
 
 

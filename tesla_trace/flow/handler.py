@@ -98,6 +98,8 @@ class FlowHandler:
     exclusive: ClassVar[bool] = False
     """Refuse the program sockets of other types rather than leave those to the kernel: for a
     service that nothing may bypass."""
+    internal: ClassVar[bool] = False
+    """Whether it is ours, among those that the user named: programs that know do not see it."""
     resolves: ClassVar[bool] = False
     """Whether names are looked up at its far end, so that the program's lookups need not leave
     this machine; its options then say how, by `dns` (see `ProxyOptions`)."""

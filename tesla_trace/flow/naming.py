@@ -31,6 +31,7 @@ class Naming(FlowHandler):
     """Answer DNS, and connect to names."""
 
     name = "naming"
+    internal = True
 
     @dataclass(frozen=True)
     class Options:

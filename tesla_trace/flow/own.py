@@ -27,8 +27,9 @@ def is_own(request: int) -> bool:
 
 
 def handlers_of(top: FlowHandler) -> Iterator[FlowHandler]:
-    """The handlers between a program and the network, each before those below it."""
+    """The handlers that the user named between a program and the network, from above."""
     for flow in top.plumbed:
         if flow.plumbed:
-            yield flow
+            if not flow.internal:
+                yield flow
             yield from handlers_of(flow)

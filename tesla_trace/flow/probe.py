@@ -20,6 +20,7 @@ class Probe(FlowHandler):
     """One line in the log for each call and event; the option is the name of what lies below."""
 
     name = "probe"
+    internal = True
 
 
 def _written(value: object) -> str:

@@ -20,6 +20,7 @@ class Refusal(FlowHandler):
     """
 
     name = "refusal"
+    internal = True
 
     def __init__(self, ctx: Context, service: str) -> None:
         super().__init__(ctx)

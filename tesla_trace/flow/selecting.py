@@ -21,6 +21,7 @@ class Above(FlowHandler):
     """Above the handler: has what went past it accepted, too."""
 
     name = "selecting"
+    internal = True
 
     def __init__(self, ctx: Context) -> None:
         self._past: deque[tuple[FlowHandler, Address]] = deque()
@@ -66,6 +67,7 @@ class Below(FlowHandler):
     """Below the handler: lets it have only what it is for."""
 
     name = "selecting"
+    internal = True
 
     def __init__(self, ctx: Context, judge: Judge, past: Callable[[FlowHandler, Address], None]):
         self._judge, self._past = judge, past

@@ -26,6 +26,7 @@ class Sentry(FlowHandler):
     """
 
     name = "sentry"
+    internal = True
 
     def __init__(self, ctx: Context, bypassed: Bypassed, *, names: bool) -> None:
         self._bypassed, self._names = bypassed, names

@@ -131,11 +131,11 @@ class Stack:
 
     # ---- rules ----
 
-    def decisions(self, facts: Facts) -> list[tuple[str, bool, Decision]]:
-        """Each handler's name, whether a flow goes through it, and what decides that."""
+    def decisions(self, facts: Facts) -> list[tuple[type[FlowHandler], bool, Decision]]:
+        """Each handler, whether the rules let a flow go through it, and what decides that."""
         return [
-            (name, bool(layer.used((facts,))), decide(layer.entries, facts))
-            for name, layer in self._named
+            (layer.handler, bool(layer.used((facts,))), decide(layer.entries, facts))
+            for _, layer in self._named
         ]
 
     def _check_names(self) -> None:

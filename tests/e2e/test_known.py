@@ -164,10 +164,10 @@ def test_a_handler_that_fails_at_a_request_tells_no_more(rung):
 def test_which_way_a_connection_takes_through_a_proxy(proxy):
     ran = under([f"+socks=127.0.0.1:{proxy.port}", "-loopback"], *PROGRAM, "way")
     (line,) = lines(ran)
-    names = r"\['naming', 'socks']"
+    names = r"\['socks']"
     assert re.fullmatch(rf"{names} proxy 127.0.0.1:{proxy.port}( bound \S+:\d+)?", line)
     (line,) = lines(under([f"+socks=127.0.0.1:{proxy.port}"], *PROGRAM, "way"))
-    assert line == "['naming', 'socks'] direct"
+    assert line == "['socks'] direct"
 
 
 PAGE = (ROOT / "docs/knowing.md").read_text()
