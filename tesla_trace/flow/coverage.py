@@ -144,7 +144,14 @@ def _contradicts_itself(box: Box) -> bool:
 
 
 def _covers(wide: Box, narrow: Box) -> bool:
-    return all(any(_follows(given, wanted) for given in narrow) for wanted in wide)
+    return all(any(_shows(given, wanted) for given in narrow) for wanted in wide)
+
+
+def _shows(given: Said, wanted: Said) -> bool:
+    """Whether one comes out so where the other does; of a name it is not known what net it is."""
+    if isinstance(given[0], Name) and isinstance(wanted[0], Net):
+        return False
+    return _follows(given, wanted)
 
 
 def _follows(given: Said, wanted: Said) -> bool:

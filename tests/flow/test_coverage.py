@@ -96,3 +96,9 @@ def test_a_condition_of_too_many_alternatives_is_left_alone():
     text = " and ".join(f"(port {each} or udp)" for each in range(1, MOST))
     assert boxes(read(text)) is None
     assert not never(read(text)) and not covers(boxes(read(text)), boxes(read("udp")))
+
+
+def test_what_is_not_known_of_a_name_covers_nothing():
+    wide, narrow = (boxes(read(text)) for text in ("not net 10.0.0.0/8", "host db.test"))
+    assert not covers(wide, narrow)
+    assert covers(wide, boxes(read("net 192.0.2.0/24")))
