@@ -68,7 +68,7 @@ def _compress(settings: Settings) -> Iterator[Row]:
             port = open.enter_context(serving([*under, *_pace("serve", "127.0.0.1", "0", "0")]))
             upload = _pace("upload", "127.0.0.1", port, str(path))
             sides[name] = partial(lambda command: size / _asked(command)[0], [*under, *upload])
-            trip = _pace("trips", "127.0.0.1", port, "200")
+            trip = _pace("trips", "127.0.0.1", port, "200 0")
             trips[name] = partial(lambda command: _asked(command)[1] * 1e6, [*under, *trip])
         figures = settings.measured(sides, part=0.3)
         what = "text through +compress at both ends"
@@ -173,7 +173,7 @@ def _latency(settings: Settings) -> Iterator[Row]:
     count = "20" if settings.quick else "40"
     with Echo() as echo:
         for title, delay in DELAYS.items():
-            trips = _pace("trips", "127.0.0.1", str(echo.port), count)
+            trips = _pace("trips", "127.0.0.1", str(echo.port), f"{count} 0")
             sides = {
                 "dummy": partial(_asked, [*tesla("+dummy"), *trips]),
                 "latency": partial(_asked, [*tesla("+latency", f"-delay={delay}"), *trips]),

@@ -101,8 +101,8 @@ def test_all_flows_share_a_rate():
 # ---- latency ----
 
 
-def trips(*words, port, count=20):
-    ran = under(words, *pace("trips", "127.0.0.1", port, count))
+def trips(*words, port, count=20, pause=0.0):
+    ran = under(words, *pace("trips", "127.0.0.1", port, f"{count} {pause}"))
     return [float(each) for each in ran.out.split()]
 
 
@@ -111,7 +111,8 @@ def test_delays_are_what_they_are_to_be(delay):
     with Echo() as echo:
 
         def late():
-            dummy_connect, dummy = trips("+dummy", port=echo.port)
+            # As long a pause as latency makes: the machine is not any more awake.
+            dummy_connect, dummy = trips("+dummy", port=echo.port, pause=2 * delay)
             connect, there_and_back = trips("+latency", f"-delay={delay}", port=echo.port)
             assert there_and_back > 2 * delay and connect > 2 * delay
             return connect - dummy_connect - 2 * delay, (there_and_back - dummy) / 2 - delay
