@@ -29,7 +29,7 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 _EXCEPTIONS = (
@@ -215,9 +215,10 @@ class Loop:
         self._idle: deque[Call] = deque()
         self._order = itertools.count()
         self._running = False
-        self._trap: int | None = None
-        self._trapped: Call = _nothing
-        self._only_trap: list[tuple[int, int]] = []
+        self._traps: dict[int, Call] = {}
+        self._only_trap: int | None = None
+        """The trap's descriptor, where there is just one."""
+        self._only: tuple[int, ...] = ()
         self._poll = select.poll()
         self._poll.register(self.epoll.fileno(), select.POLLIN)
         self._trap_first = False
@@ -261,19 +262,27 @@ class Loop:
 
     def watch_trap(self, fd: int, trapped: Call) -> None:
         """Call `trapped` when `fd` is readable, after all else that is ready."""
-        self._trap, self._trapped = fd, trapped
-        self._only_trap = [(fd, select.POLLIN)]
-        self._poll.register(fd, select.POLLIN)
+        self._put_trap_last()
+        self._traps[fd] = trapped
         self.epoll.register(fd, READ)
+        self._count_traps()
 
-    def forget_trap(self) -> None:
-        """Watch the trap no more."""
-        if self._trap is not None:
-            if self._trap_first:
-                self._put_trap_last()
-            self._poll.unregister(self._trap)
-            self.epoll.unregister(self._trap)
-            self._trap = None
+    def forget_trap(self, fd: int) -> None:
+        """Watch that trap no more."""
+        if fd in self._traps:
+            self._put_trap_last()
+            del self._traps[fd]
+            self.epoll.unregister(fd)
+            self._count_traps()
+
+    def _count_traps(self) -> None:
+        """Only one that is alone is worth a way of waiting of its own."""
+        if self._only_trap is not None:
+            self._poll.unregister(self._only_trap)
+        self._only = tuple(self._traps) if len(self._traps) == 1 else ()
+        self._only_trap = self._only[0] if self._only else None
+        if self._only_trap is not None:
+            self._poll.register(self._only_trap, select.POLLIN)
 
     def serve_exceptions(self) -> None:
         """Tell of what has hung up by now, and of urgent bytes."""
@@ -302,20 +311,22 @@ class Loop:
         if self.changed:
             self._settle()
         if self._trap_first:
-            trapped = self._turn_for_trap(timeout)
+            trapped: Sequence[int] = self._turn_for_trap(timeout)
         else:
             events = self._wait(timeout)
             trapped = self._serve(events)
             self._runs = self._runs + 1 if trapped and len(events) == 1 else 0
-            if self._runs == ENOUGH:
+            if self._runs >= ENOUGH and self._only_trap is not None:
                 self._put_trap_first()
         if self._soon or self._alarms and self._alarms[0][0] <= time.monotonic():
             self._ring()
-        if trapped:
-            try:
-                self._trapped()
-            except Exception as wrong:
-                self.failed(wrong)
+        for fd in trapped:
+            call = self._traps.get(fd)
+            if call is not None:
+                try:
+                    call()
+                except Exception as wrong:
+                    self.failed(wrong)
 
     def _settle(self) -> None:
         changed, self.changed = self.changed, []
@@ -351,20 +362,20 @@ class Loop:
             except Exception as wrong:
                 self.failed(wrong)
 
-    def _turn_for_trap(self, timeout: float | None) -> bool:
+    def _turn_for_trap(self, timeout: float | None) -> Sequence[int]:
         ready = self._poll.poll(0) if self._idle else []
         if not ready:
             self._idle_away()
-            if timeout and self._trap is not None:
-                timeout = _whole(timeout, self.epoll.fileno(), self._trap)
+            if timeout:
+                timeout = _whole(timeout, self.epoll.fileno(), *self._only)
             ready = self._poll.poll(None if timeout is None else timeout * 1000)
-        if ready == self._only_trap:
+        if len(ready) == 1 and ready[0][0] == self._only_trap:
             self._runs = 0
-            return True
-        trapped = False
+            return self._only
+        trapped: Sequence[int] = ()
         for fd, _ in ready:
-            if fd == self._trap:
-                trapped = True
+            if fd == self._only_trap:
+                trapped = self._only
             else:
                 self._serve(self.epoll.poll(0))
         self._runs = 0 if trapped else self._runs + 1
@@ -373,22 +384,22 @@ class Loop:
         return trapped
 
     def _put_trap_first(self) -> None:
-        assert self._trap is not None
-        self.epoll.unregister(self._trap)
+        assert self._only_trap is not None
+        self.epoll.unregister(self._only_trap)
         self._trap_first, self._runs = True, 0
 
     def _put_trap_last(self) -> None:
-        if self._trap is not None:
-            self.epoll.register(self._trap, READ)
+        if self._trap_first and self._only_trap is not None:
+            self.epoll.register(self._only_trap, READ)
         self._trap_first, self._runs = False, 0
 
-    def _serve(self, events: list[tuple[int, int]]) -> bool:
-        trapped = False
+    def _serve(self, events: list[tuple[int, int]]) -> list[int]:
+        trapped = []
         if len(events) > 1 and any(fd == self._exceptional for fd, _ in events):
             self.serve_exceptions()  # first: they say what is special about what is to be read
         for fd, state in events:
-            if fd == self._trap:
-                trapped = True
+            if fd in self._traps:
+                trapped.append(fd)
                 continue
             watch = self.watched.get(fd)
             if watch is None:

@@ -224,12 +224,50 @@ def test_the_trap_comes_last(loop, calls, pairs, often):
         loop.turn(1)
     assert calls.index("due") < calls.index("trapped")
     watched.close()
-    loop.forget_trap()
-    loop.forget_trap()
+    loop.forget_trap(trap.fileno())
+    loop.forget_trap(trap.fileno())
     call.send(b"x")
     calls.clear()
     loop.turn(0)
     assert calls == []
+
+
+@pytest.mark.parametrize("often", [1, 20])
+def test_several_traps(loop, calls, pairs, often):
+    """One that was alone, and so came first in how the loop waits, is alone no more, and again."""
+    (one, call), (other, call2) = pairs(), pairs()
+
+    def serve(end, said):
+        loop.watch_trap(end.fileno(), lambda: (end.recv(1), calls(said)()))
+
+    def both():
+        for each in (call, call2):
+            each.send(b"x")
+        while len(calls) < 2:
+            loop.turn(1)
+        made = sorted(calls)
+        calls.clear()
+        return made
+
+    def only(end):
+        for _ in range(often):
+            end.send(b"x")
+            loop.turn(1)
+        made = set(calls)
+        assert len(calls) == often
+        calls.clear()
+        return made
+
+    serve(one, "one")
+    assert only(call) == {"one"}
+    serve(other, "other")
+    assert both() == ["one", "other"]
+    assert only(call2) == {"other"}
+    assert both() == ["one", "other"]
+    loop.forget_trap(one.fileno())
+    call.send(b"x")
+    assert only(call2) == {"other"}
+    loop.forget_trap(other.fileno())
 
 
 def test_time_limits_while_the_trap_is_watched(loop, calls, pairs):
