@@ -226,13 +226,13 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
         from tesla_trace.flow import trace
         from tesla_trace.io.datapath import Datapath
         from tesla_trace.kernel.spawn import ExecError, FilterError
-        from tesla_trace.supervisor import Supervisor
+        from tesla_trace.launch import Launch
     except RuntimeError as wrong:  # pyseccomp finds no libseccomp
         die(f"{wrong}; tesla_trace --doctor says more", NO_TRAP)
 
     def supervise(end: FrontEnd, signals: Signals) -> int:
         try:
-            supervisor = Supervisor(
+            supervisor = Launch(
                 words.program,
                 stack,
                 report,

@@ -147,7 +147,7 @@ def test_what_needs_no_pytest_does_without():
 import sys
 sys.modules["pytest"] = sys.modules["hypothesis"] = None
 from tesla_trace.testing import Air, Network, Playbook
-import tesla_trace.cli, tesla_trace.supervisor
+import tesla_trace.cli, tesla_trace.launch
 try:
     from tesla_trace.testing import StreamContract
 except ImportError as wrong:

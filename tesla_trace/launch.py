@@ -1,0 +1,151 @@
+"""A program that we start: its start, its stops, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tesla_trace.flow import Stack
+from tesla_trace.front import STARTED, STOPPED, FrontEnd, let_go
+from tesla_trace.io.datapath import Datapath
+from tesla_trace.kernel import filter as filters
+from tesla_trace.kernel import proc
+from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
+from tesla_trace.kernel.notify import NotifyTrap
+from tesla_trace.kernel.signals import Signals
+from tesla_trace.kernel.spawn import spawn
+from tesla_trace.kernel.thread import EPOLL
+from tesla_trace.report import Report
+from tesla_trace.supervisor import Supervisor, raise_limit
+from tesla_trace.syscalls import adopt, table
+
+if TYPE_CHECKING:
+    from tesla_trace.summary import Summary
+
+AWAKE = 0.05
+"""Seconds in which a front that was continued with its program says so."""
+
+GRACE = 0.25
+"""Seconds that the end of the program may wait for its last bytes to be on their way."""
+
+
+class Launch(Supervisor):
+    """One program, from start to end.
+
+    Args:
+        stay: let the front wait until every process is gone and every byte has been delivered.
+        others: as of `Supervisor`.
+
+    Raises:
+        FilterError, ExecError: the program was not started.
+    """
+
+    def __init__(
+        self,
+        argv: list[str],
+        stack: Stack,
+        report: Report,
+        signals: Signals,
+        front: FrontEnd,
+        *,
+        stay: bool,
+        strict: bool = False,
+        datapath: Datapath = Datapath.AUTO,
+        summary: Summary | None = None,
+    ) -> None:
+        super().__init__(
+            stack, report, signals, front, strict=strict, datapath=datapath, summary=summary
+        )
+        self._stay = stay
+        self._parent = os.getppid()
+        self._stops, self._stopped = 0, False
+        self._awake = 0
+        """The number of the last stop that the front came out of."""
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._pid = self._start(argv, front)
+        adopt.count_connections(self.session, self._pid)
+        self.listen()
+
+    def _start(self, argv: list[str], front: FrontEnd) -> int:
+        session = self.session
+        rules = table.rules(session.stack, closed=session.closed)
+        files = raise_limit()
+        ours = (0, 1, 2, *front.inherited)
+        session.strangers.inherit(ours, os.path.basename(argv[0]))
+        adopted = adopt.adopt_before_start(session, ours)
+        ends = {fd: each.pair.app.fileno() for fd, each in adopted.items() if each.pair.app}
+        bpf = filters.build(rules)
+        no_connects = session.handing.guard()
+        pid, listener = spawn(argv, bpf, self.signals, front.group, files, ends, no_connects)
+        for socket_of_theirs in adopted.values():
+            socket_of_theirs.pair.given()
+        self.say(STARTED, pid)
+        epolls = any(name == EPOLL for fd, name in proc.files(os.getpid()) if fd in ours)
+        self.serving.add(NotifyTrap(listener, filters.numbers(rules), epolls=epolls))
+        let_go((0, 1, 2), front.inherited)
+        if no_connects is not None:
+            os.close(no_connects)
+        return pid
+
+    def child_changed(self) -> None:
+        """Take the state of the program, and of orphans that it left to us."""
+        options = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
+        with contextlib.suppress(ChildProcessError):
+            while (changed := os.waitpid(-1, options))[0]:
+                pid, status = changed
+                if pid != self._pid:
+                    continue
+                if os.WIFSTOPPED(status):
+                    self._stops, self._stopped = self._stops + 1, True
+                    self.say(STOPPED, os.WSTOPSIG(status))
+                elif os.WIFCONTINUED(status):
+                    self._stopped = False
+                    stop, soon = self._stops, self.loop.now() + AWAKE
+                    self.loop.at(soon, partial(self._wake_front, stop))
+                else:
+                    self._ended(status)
+
+    def _ended(self, status: int) -> None:
+        self.status = status
+        if not self._stay:
+            self.loop.at(self.loop.now() + GRACE, self.leave)
+
+    def all_gone(self) -> None:
+        """The listener hangs up while the last process still exits: wait until it has."""
+        self.child_changed()
+        if self.status is None:
+            self.loop.at(self.loop.now() + 0.002, self.all_gone)
+        else:
+            self.finish()
+
+    def signalled(self, number: int) -> None:
+        """It is meant for the program."""
+        if self.status is None:  # not reaped, so that the number is still its own
+            with contextlib.suppress(OSError):
+                os.kill(self._pid, number)
+
+    # ---- the front ----
+
+    def leaving(self) -> None:
+        """It may be stopped, as the program was that has been killed."""
+        if self._stopped and os.getppid() == self._parent:
+            os.kill(self._parent, signal.SIGCONT)
+
+    def front_gone(self) -> None:
+        """Who kills the front means the program."""
+        self.signalled(signal.SIGKILL)
+
+    def front_went_on(self, stop: int) -> None:
+        """A shell continues the whole group; the program is in that stop if it was not meant."""
+        self.child_changed()
+        self._awake = stop
+        if self._stopped and stop == self._stops:
+            self.signalled(signal.SIGCONT)
+
+    def _wake_front(self, stop: int) -> None:
+        """Unless the front went on by itself, somebody continued the program alone."""
+        if stop == self._stops != self._awake and os.getppid() == self._parent:
+            os.kill(self._parent, signal.SIGCONT)

@@ -1,0 +1,46 @@
+"""One session, and the traps whose calls it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tesla_trace.io.loop import Loop
+from tesla_trace.kernel.trap import Trap
+from tesla_trace.syscalls import table
+from tesla_trace.syscalls.session import Session
+
+
+class Serving:
+    """Serves the calls of every trap that it is given, until the last process of each is gone.
+
+    Args:
+        over: called when no trap is left.
+    """
+
+    def __init__(self, loop: Loop, session: Session, over: Callable[[], None]) -> None:
+        self.session = session
+        self._loop = loop
+        self._over = over
+        self._traps: set[Trap] = set()
+
+    def add(self, trap: Trap) -> None:
+        """Serve the calls that come by this trap, which is ours from now on."""
+        self._traps.add(trap)
+        self._loop.watch_trap(trap.fileno(), lambda: self._trapped(trap))
+
+    def _trapped(self, trap: Trap) -> None:
+        try:
+            stop = trap.next()
+        except EOFError:
+            return self._gone(trap)
+        if stop is not None:
+            table.serve(self.session, stop)
+
+    def _gone(self, trap: Trap) -> None:
+        self._loop.forget_trap(trap.fileno())
+        self._traps.remove(trap)
+        if not self._traps:
+            self.session.end()
+        trap.close()
+        if not self._traps:
+            self._over()
