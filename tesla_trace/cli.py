@@ -202,7 +202,7 @@ def _summary(words: Words) -> Summary | None:
 
 def _refuse_connected() -> None:
     from tesla_trace.front import inherited
-    from tesla_trace.syscalls.strangers import connected
+    from tesla_trace.syscalls.escapes.strangers import connected
 
     for fd in connected((0, 1, 2, *inherited())):
         die(f"--strict: descriptor {fd} is a connection, past the handlers already", USAGE)

@@ -20,7 +20,8 @@ from tesla_trace.kernel.spawn import spawn
 from tesla_trace.kernel.thread import EPOLL
 from tesla_trace.report import Report
 from tesla_trace.supervisor import Supervisor, raise_limit
-from tesla_trace.syscalls import adopt, table
+from tesla_trace.syscalls import table
+from tesla_trace.syscalls.foreign import adopt
 
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary

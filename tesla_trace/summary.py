@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from tesla_trace.syscalls.accounts import Accounts, Entry
-from tesla_trace.syscalls.uncovered import Count
+from tesla_trace.syscalls.escapes.uncovered import Count
 
 
 class Summary:

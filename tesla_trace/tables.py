@@ -81,7 +81,7 @@ def handlers_table() -> str:
 
 def options_table() -> str:
     """Whose each socket option is that is not simply the kernel's socket's."""
-    from tesla_trace.syscalls.options import OPTIONS, OTHER
+    from tesla_trace.syscalls.options.sockopt import OPTIONS, OTHER
 
     rows = [(f"`{each.name}`", each.whose.value, each.note) for each in OPTIONS.values()]
     rows.append(("every other", OTHER.whose.value, OTHER.note))
@@ -90,7 +90,7 @@ def options_table() -> str:
 
 def ways_table() -> str:
     """Every way past the trap, and what becomes of it."""
-    from tesla_trace.syscalls.ways import WAYS, Outcome
+    from tesla_trace.syscalls.escapes.ways import WAYS, Outcome
 
     rows = []
     for way in WAYS.values():

@@ -3,6 +3,7 @@
 import ast
 import fnmatch
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,22 +11,37 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ANY = "*"
+JOINS = [
+    "tesla_trace.kernel",
+    "tesla_trace.kernel.*",
+    "tesla_trace.io",
+    "tesla_trace.io.*",
+    "tesla_trace.flow",
+    "tesla_trace.flow.*",
+    "tesla_trace.address",
+    "tesla_trace.syscalls",
+    "tesla_trace.syscalls.*",
+]
+SHARED = ["accounts", "acting", "held", "program_socket", "session"]
+BELOW = ["arguments", "ends", "escapes", "handback"]
+LAYERS = {
+    "arguments": [],
+    "ends": ["arguments"],
+    "escapes": ["arguments"],
+    "handback": ["arguments"],
+    "options": ["arguments", *SHARED],
+    "stream": ["arguments", "ends", "options", *SHARED],
+    "datagram": ["arguments", *SHARED],
+    "foreign": ["arguments", "escapes", "handback", "options", "stream", *SHARED],
+}
+"""Which other parts of `tesla_trace.syscalls` each package of it needs to run; the rest may stand
+in annotations.  What is `SHARED` needs those `BELOW`, the table and socket(2) all."""
+
 MAY_IMPORT = {
     "handlers": ["tesla_trace.flow", "tesla_trace.handlers._*"],
     "tesla_trace/flow": ["tesla_trace.flow.*", "tesla_trace.address"],
     "tesla_trace/kernel": ["tesla_trace.kernel", "tesla_trace.kernel.*", "tesla_trace.address"],
     "tesla_trace/io": [
-        "tesla_trace.io",
-        "tesla_trace.io.*",
-        "tesla_trace.flow",
-        "tesla_trace.flow.*",
-        "tesla_trace.address",
-    ],
-    "tesla_trace/syscalls": [
-        "tesla_trace.syscalls",
-        "tesla_trace.syscalls.*",
-        "tesla_trace.kernel",
-        "tesla_trace.kernel.*",
         "tesla_trace.io",
         "tesla_trace.io.*",
         "tesla_trace.flow",
@@ -38,6 +54,8 @@ MAY_IMPORT = {
         "tesla_trace.flow",
     ],
     "tesla_trace": [ANY],
+    "tesla_trace/syscalls": JOINS,
+    **{f"tesla_trace/syscalls/{each}": JOINS for each in LAYERS},
 }
 """What of ours the files of a directory may import."""
 
@@ -74,6 +92,21 @@ def imports(path):
                 yield node.module
 
 
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {path.parent for path in (ROOT / "tesla_trace").rglob("__init__.py")}
+    names = {".".join(path.relative_to(ROOT).parts) for path in there}
+    assert set(listed) == names | {"tesla_trace.handlers"}
+
+
+def needed(path):
+    """The parts of `tesla_trace.syscalls` that a file of it imports when it runs."""
+    for node in ast.parse(path.read_text()).body:  # not those that are `if TYPE_CHECKING`
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("tesla_trace.syscalls"):
+            _, _, *part = node.module.split(".")
+            yield from part[:1] or (each.name for each in node.names)
+
+
 def ours(path):
     roots = {"tesla_trace", "handlers", "tests", "bench", "fixtures"}
     return {name for name in imports(path) if name.partition(".")[0] in roots}
@@ -90,6 +123,22 @@ def test_imports_go_one_way(directory, path):
     assert [n for n in ours(path) if not any(fnmatch.fnmatch(n, each) for each in allowed)] == []
     if directory != "tesla_trace" or path.stem not in OUTERMOST | {"__main__"}:
         assert not {f"tesla_trace.{each}" for each in OUTERMOST} & ours(path)
+
+
+def may_need(directory, path):
+    _, _, *package = directory.split("/")
+    if package:
+        return {*package, *LAYERS[package[0]]}
+    return {*LAYERS, *SHARED, "create"} if path.stem in {"create", "table"} else {*BELOW, *SHARED}
+
+
+@pytest.mark.parametrize(
+    ("directory", "path"),
+    [(directory, path) for directory, path in FILES if "syscalls" in directory],
+    ids=lambda each: each.stem if isinstance(each, Path) else each,
+)
+def test_the_calls_are_in_layers(directory, path):
+    assert set(needed(path)) <= may_need(directory, path)
 
 
 @each_file
@@ -120,6 +169,7 @@ def test_the_table_holds_what_it_says():
     assert "tesla_trace.flow" in ours(ROOT / "handlers/socks.py")
     assert "tesla_trace.flow.handler" in ours(ROOT / "tesla_trace/flow/tunnel.py")
     assert len(FILES) > 30
+    assert "stream" in needed(ROOT / "tesla_trace/syscalls/foreign/adopt.py")
 
 
 def test_handlers_are_a_package_of_ours_by_a_link():

@@ -6,8 +6,8 @@ import pytest
 from tesla_trace.flow import Flow
 from tesla_trace.summary import Summary
 from tesla_trace.syscalls.accounts import Accounts
-from tesla_trace.syscalls.uncovered import Count
-from tesla_trace.syscalls.ways import WAYS
+from tesla_trace.syscalls.escapes.uncovered import Count
+from tesla_trace.syscalls.escapes.ways import WAYS
 
 FLOW = Flow(number=1, program="curl", out=5, into=7)
 

@@ -5,7 +5,7 @@ import pytest
 
 from tesla_trace import tables
 from tesla_trace.flow import installed
-from tesla_trace.syscalls.options import OPTIONS
+from tesla_trace.syscalls.options.sockopt import OPTIONS
 
 README = Path(__file__).parent.parent / "README.md"
 

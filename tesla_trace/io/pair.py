@@ -14,8 +14,9 @@ Facts about such a pair, and what they mean for us:
   its peer's end sooner, would not.  So what it says of its socket's buffers holds for these, too.
 - A pair has a connection from birth, and a socket that the program makes has none.  An AF_UNIX
   socket without one polls as TCP's does, and refuses data; only then is it joined with an end of
-  ours: syscalls/alone.py.  Sockets that are accepted are pairs from birth, and so is each where
-  that cannot be had; the pair of a listener is then filled for ever, for it is never writable.
+  ours: syscalls/ends/alone.py.  Sockets that are accepted are pairs from birth, and so is each
+  where that cannot be had; the pair of a listener is then filled for ever, for it is never
+  writable.
 """
 
 from __future__ import annotations

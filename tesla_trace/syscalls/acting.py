@@ -16,8 +16,8 @@ from tesla_trace.kernel import namespaces
 from tesla_trace.kernel.namespaces import Namespace
 from tesla_trace.kernel.rights import CAP_SYS_ADMIN, Ids, Own, Rights
 from tesla_trace.kernel.trap import Stop
-from tesla_trace.syscalls.ways import WAYS, Way
-from tesla_trace.syscalls.words import error
+from tesla_trace.syscalls.arguments.words import error
+from tesla_trace.syscalls.escapes.ways import WAYS, Way
 
 As = AbstractContextManager[object]
 

@@ -6,23 +6,20 @@ import errno
 import socket as sockets
 
 from tesla_trace.kernel.trap import Gone, Stop
-from tesla_trace.syscalls import unserved, ways
 from tesla_trace.syscalls.acting import OURS
-from tesla_trace.syscalls.datagram import DatagramSocket
+from tesla_trace.syscalls.arguments.flags import CLOEXEC, FLAGS, NONBLOCK
+from tesla_trace.syscalls.arguments.words import error, signed
+from tesla_trace.syscalls.datagram.socket import DatagramSocket
+from tesla_trace.syscalls.escapes import unserved, ways
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.socket import Socket
-from tesla_trace.syscalls.words import error, signed
+from tesla_trace.syscalls.stream.socket import Socket
 
 KIND = 0xF
 """The bits of socket(2)'s type that are the type (SOCK_TYPE_MASK)."""
 
 IPPROTO_MAX = 263
 """linux/in.h; a smaller protocol that is unknown is EPROTONOSUPPORT."""
-
-# Plain numbers: the arithmetic of Python's flags takes a microsecond.
-NONBLOCK, CLOEXEC = int(sockets.SOCK_NONBLOCK), int(sockets.SOCK_CLOEXEC)
-FLAGS = NONBLOCK | CLOEXEC
 
 
 def socket(session: Session, stop: Stop) -> None:

@@ -16,20 +16,20 @@ from tesla_trace.kernel import proc
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.acting import Acting, Guise
-from tesla_trace.syscalls.alone import Ends
-from tesla_trace.syscalls.copies import Copies
-from tesla_trace.syscalls.handing import HandingBack
+from tesla_trace.syscalls.ends.alone import Ends
+from tesla_trace.syscalls.ends.copies import Copies
+from tesla_trace.syscalls.ends.spare import Spare
+from tesla_trace.syscalls.escapes.strangers import Strangers
+from tesla_trace.syscalls.escapes.uncovered import Uncovered
+from tesla_trace.syscalls.escapes.ways import Outcome, Way
+from tesla_trace.syscalls.handback.handing import HandingBack
 from tesla_trace.syscalls.held import Held
-from tesla_trace.syscalls.spare import Spare
-from tesla_trace.syscalls.strangers import Strangers
-from tesla_trace.syscalls.uncovered import Uncovered
-from tesla_trace.syscalls.ways import Outcome, Way
 
 if TYPE_CHECKING:
-    from tesla_trace.syscalls.handed import Handed
-    from tesla_trace.syscalls.lent import Lent
+    from tesla_trace.syscalls.foreign.lent import Lent
+    from tesla_trace.syscalls.handback.handed import Handed
     from tesla_trace.syscalls.program_socket import ProgramSocket
-    from tesla_trace.syscalls.socket import Socket
+    from tesla_trace.syscalls.stream.socket import Socket
 
 MOST_SAID = 1000
 """Different lines that are written once; a program can bring about as many as it likes."""

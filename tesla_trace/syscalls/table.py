@@ -10,33 +10,26 @@ from functools import cache
 from tesla_trace.flow import Stack
 from tesla_trace.kernel.filter import Condition, Masked, NonZero, Rule, all_but
 from tesla_trace.kernel.trap import Gone, Stop
-from tesla_trace.syscalls import (
-    accept,
-    connect,
-    create,
-    datagram_calls,
-    foreign,
-    handed_calls,
-    ioctls,
-    known,
-    lent,
-    messages,
-    names,
-    options,
-    reach,
-    receive,
-    receive_stream,
-    send,
-    unserved,
-)
-from tesla_trace.syscalls.datagram import DatagramSocket
-from tesla_trace.syscalls.flags import MSG_ERRQUEUE, MSG_FASTOPEN, MSG_MORE
-from tesla_trace.syscalls.handed import Handed
+from tesla_trace.syscalls import create
+from tesla_trace.syscalls.arguments.flags import MSG_ERRQUEUE, MSG_FASTOPEN, MSG_MORE
+from tesla_trace.syscalls.arguments.words import error, signed
+from tesla_trace.syscalls.datagram import calls as datagram_calls
+from tesla_trace.syscalls.datagram import receive as datagram_receive
+from tesla_trace.syscalls.datagram import send as datagram_send
+from tesla_trace.syscalls.datagram.socket import DatagramSocket
+from tesla_trace.syscalls.escapes import reach, unserved
+from tesla_trace.syscalls.escapes.ways import HARMLESS
+from tesla_trace.syscalls.foreign import calls as foreign_calls
+from tesla_trace.syscalls.foreign import handed as handed_calls
+from tesla_trace.syscalls.foreign import lent
+from tesla_trace.syscalls.handback.handed import Handed
+from tesla_trace.syscalls.options import ioctls, known, sockopt
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.socket import Socket, State
-from tesla_trace.syscalls.ways import HARMLESS
-from tesla_trace.syscalls.words import error, signed
+from tesla_trace.syscalls.stream import accept, connect, names
+from tesla_trace.syscalls.stream import receive as stream_receive
+from tesla_trace.syscalls.stream import send as stream_send
+from tesla_trace.syscalls.stream.socket import Socket, State
 
 Doing = Callable[[Session, Stop, Socket], None]
 DatagramDoing = Callable[[Session, Stop, DatagramSocket], None]
@@ -54,12 +47,12 @@ def _any_flag(arg: int, flags: Iterable[int]) -> Conditions:
 
 def getsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
     """An option of the socket's, or what a program that knows of us asks."""
-    (known if known.is_known(stop) else options).getsockopt(session, stop, socket)
+    (known if known.is_known(stop) else sockopt).getsockopt(session, stop, socket)
 
 
 def setsockopt(session: Session, stop: Stop, socket: ProgramSocket) -> None:
     """Likewise."""
-    (known if known.is_known(stop) else options).setsockopt(session, stop, socket)
+    (known if known.is_known(stop) else sockopt).setsockopt(session, stop, socket)
 
 
 CALLS: dict[str, tuple[Doing, Conditions]] = {
@@ -74,19 +67,19 @@ CALLS: dict[str, tuple[Doing, Conditions]] = {
     "getsockopt": (getsockopt, ((),)),
     "setsockopt": (setsockopt, ((),)),
     "sendto": (
-        messages.sendto,
+        stream_send.sendto,
         ((NonZero(4),), (Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),)),
     ),
-    "sendmsg": (messages.sendmsg, (_FASTOPEN,)),
-    "sendmmsg": (messages.sendmmsg, ((Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),),)),
+    "sendmsg": (stream_send.sendmsg, (_FASTOPEN,)),
+    "sendmmsg": (stream_send.sendmmsg, ((Masked(3, MSG_FASTOPEN, MSG_FASTOPEN),),)),
     "ioctl": (ioctls.ioctl, tuple((Masked(1, _REGISTER, each),) for each in ioctls.REQUESTS)),
     "recvfrom": (
-        receive_stream.recvfrom,
-        ((NonZero(4),), *_any_flag(3, receive_stream.TRAPPED)),
+        stream_receive.recvfrom,
+        ((NonZero(4),), *_any_flag(3, stream_receive.TRAPPED)),
     ),
-    "recvmsg": (receive_stream.recvmsg, _any_flag(2, receive_stream.TRAPPED)),
-    "recvmmsg": (receive_stream.recvmmsg, _any_flag(3, receive_stream.TRAPPED)),
-    "recvmmsg_time64": (receive_stream.recvmmsg, _any_flag(3, receive_stream.TRAPPED)),
+    "recvmsg": (stream_receive.recvmsg, _any_flag(2, stream_receive.TRAPPED)),
+    "recvmmsg": (stream_receive.recvmmsg, _any_flag(3, stream_receive.TRAPPED)),
+    "recvmmsg_time64": (stream_receive.recvmmsg, _any_flag(3, stream_receive.TRAPPED)),
 }
 """What does each call on a stream, and the conditions: one must hold for it to be trapped."""
 
@@ -103,23 +96,26 @@ DATAGRAM_CALLS: dict[str, tuple[DatagramDoing, Conditions]] = {
     "getsockopt": (getsockopt, ()),
     "setsockopt": (setsockopt, ()),
     "ioctl": (ioctls.ioctl, ()),
-    "sendto": (send.sendto, ((Masked(3, MSG_MORE, MSG_MORE),),)),
-    "sendmsg": (send.sendmsg, ((),)),
-    "sendmmsg": (send.sendmmsg, ((),)),
-    "recvfrom": (receive.recvfrom, ((NonZero(4),), (Masked(3, MSG_ERRQUEUE, MSG_ERRQUEUE),))),
-    "recvmsg": (receive.recvmsg, ((),)),
-    "recvmmsg": (receive.recvmmsg, ((),)),
-    "recvmmsg_time64": (receive.recvmmsg, ((),)),
+    "sendto": (datagram_send.sendto, ((Masked(3, MSG_MORE, MSG_MORE),),)),
+    "sendmsg": (datagram_send.sendmsg, ((),)),
+    "sendmmsg": (datagram_send.sendmmsg, ((),)),
+    "recvfrom": (
+        datagram_receive.recvfrom,
+        ((NonZero(4),), (Masked(3, MSG_ERRQUEUE, MSG_ERRQUEUE),)),
+    ),
+    "recvmsg": (datagram_receive.recvmsg, ((),)),
+    "recvmmsg": (datagram_receive.recvmmsg, ((),)),
+    "recvmmsg_time64": (datagram_receive.recvmmsg, ((),)),
 }
 """The same on datagram sockets, and what is trapped besides where a handler serves those."""
 
 FOREIGN: dict[str, Callable[[Session, Stop], None]] = {
-    "connect": foreign.connect,
+    "connect": foreign_calls.connect,
     "accept": lent.accept,
     "accept4": lent.accept,
-    "sendto": foreign.sendto,
-    "sendmsg": foreign.sendmsg,
-    "sendmmsg": foreign.sendmmsg,
+    "sendto": foreign_calls.sendto,
+    "sendmsg": foreign_calls.sendmsg,
+    "sendmmsg": foreign_calls.sendmmsg,
 }
 """What does a call on a socket that is not ours."""
 

@@ -1,6 +1,6 @@
 """Every way past the trap, tried: served, refused, or let through and counted.
 
-Each test is named by a row of tesla_trace/syscalls/ways.py.
+Each test is named by a row of tesla_trace/syscalls/escapes/ways.py.
 """
 
 import array

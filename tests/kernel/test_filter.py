@@ -13,7 +13,7 @@ from tesla_trace.kernel import arches
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.filter import Masked, NonZero, Rule
 from tesla_trace.syscalls import table
-from tesla_trace.syscalls.flags import MSG_FASTOPEN
+from tesla_trace.syscalls.arguments.flags import MSG_FASTOPEN
 
 ALLOW, NOTIFY, REFUSE = 0x7FFF0000, 0x7FC00000, 0x00050000 | errno.ENOSYS
 

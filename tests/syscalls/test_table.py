@@ -10,8 +10,10 @@ from tesla_trace.flow import Stack, parse
 from tesla_trace.kernel import arches
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.trap import Gone
-from tesla_trace.syscalls import layout, options, table
-from tesla_trace.syscalls.ways import HARMLESS
+from tesla_trace.syscalls import table
+from tesla_trace.syscalls.arguments import layout
+from tesla_trace.syscalls.escapes.ways import HARMLESS
+from tesla_trace.syscalls.options import sockopt
 from tests.syscalls.stop import FakeStop
 
 
@@ -49,14 +51,14 @@ LEVELS = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "UDP": socket.IPPR
 
 
 def test_every_option_is_there_once_and_explained():
-    for (level, number), option in options.OPTIONS.items():
+    for (level, number), option in sockopt.OPTIONS.items():
         assert option.note and option.name.startswith(("SO_", "TCP_", "UDP_", "IP_", "IPV6_"))
         known = getattr(socket, option.name, number)
         assert known == number, option.name
         assert level == LEVELS.get(option.name.partition("_")[0], level)
-    names = [option.name for option in options.OPTIONS.values()]
+    names = [option.name for option in sockopt.OPTIONS.values()]
     assert len(names) == len(set(names))
-    assert set(options.STORED) <= set(options.OPTIONS)
+    assert set(sockopt.STORED) <= set(sockopt.OPTIONS)
 
 
 def test_no_value_with_pointers_is_passed_on():
@@ -67,7 +69,7 @@ def test_no_value_with_pointers_is_passed_on():
             if call == "getsockopt":
                 stop = FakeStop(call, 3, level, option, 0x1000, 0x1000, memory=bytes(64))
             with pytest.raises(OSError) as wrong:
-                getattr(options, call)(None, stop, NoOptions())
+                getattr(sockopt, call)(None, stop, NoOptions())
             assert wrong.value.errno == errno.ENOPROTOOPT
 
 

@@ -1,0 +1,1 @@
+"""What calls are given: registers and the program's memory, read, checked and written."""

@@ -1,0 +1,1 @@
+"""Datagram sockets of the program that are ours, and what the calls on them do."""

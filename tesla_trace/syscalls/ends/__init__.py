@@ -1,0 +1,1 @@
+"""The program's ends of its sockets: made, kept ready, joined, copied, and seen to be closed."""

@@ -1,0 +1,1 @@
+"""The ways past the handlers, and what becomes of each call and socket that takes one."""

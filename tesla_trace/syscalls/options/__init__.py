@@ -1,0 +1,1 @@
+"""What a program asks of its sockets, and sets: options, ioctls, and what is ours to answer."""
