@@ -19,9 +19,11 @@ import os
 import stat
 from collections import OrderedDict
 from functools import cached_property
+from itertools import chain
 
 from tesla_trace.kernel import proc, rights
 from tesla_trace.kernel.libc import pidfd_getfd
+from tesla_trace.kernel.members import Members
 from tesla_trace.kernel.rights import Ids
 
 PIDFD_THREAD = os.O_EXCL
@@ -223,15 +225,15 @@ class Threads:
             thread.close()
 
 
-def borrow_from_anyone(file: bytes) -> int:
+def borrow_from_anyone(file: bytes, members: Members) -> int:
     """A copy of a descriptor of `file` from whichever process of the program has one.
 
-    A look at every descriptor of every process below us: for what happens seldom.
+    A look at every descriptor of every one of them: for what happens seldom.
 
     Raises:
         OSError: EBADF, nobody has.
     """
-    for process in proc.descendants(os.getpid()):
+    for process in chain(members.processes(), members.strays()):
         for number in proc.threads(process):  # each may have descriptors of its own
             with contextlib.suppress(OSError):
                 thread = Thread(number)

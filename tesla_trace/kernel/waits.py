@@ -15,6 +15,7 @@ from functools import cache
 
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.libc import libc, number_of
+from tesla_trace.kernel.members import Members
 from tesla_trace.kernel.trap import Stop
 
 KCMP_FILES = 2
@@ -35,14 +36,14 @@ OF_ONE = (
 """Calls that wait on the descriptor that is their first argument, and on no other."""
 
 
-def may_be_used(stop: Stop, file: bytes) -> bool:
+def may_be_used(stop: Stop, file: bytes, members: Members) -> bool:
     """Whether another task that has the caller's descriptors may be in a call on one of `file`.
 
     One that runs may be about to make such a call.
     """
     process = stop.process()
     threads = proc.threads(process)
-    others = proc.descendants(os.getpid())
+    others = members.processes()
     if len(threads) > MOST or len(others) > MOST:
         return True
     sharing = [t for other in _sharing(process, others) for t in proc.threads(other)]

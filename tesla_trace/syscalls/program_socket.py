@@ -107,7 +107,7 @@ class ProgramSocket:
         try:
             return self.borrowed()
         except (OSError, Gone):
-            return _unix(borrow_from_anyone(self.pair.file), self.pair.TYPE)
+            return _unix(borrow_from_anyone(self.pair.file, self.session.members), self.pair.TYPE)
 
 
 def _unix(fd: int, type: int) -> sockets.socket:

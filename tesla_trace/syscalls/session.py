@@ -13,6 +13,7 @@ from tesla_trace.io.garbage import Garbage
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.network import Network
 from tesla_trace.kernel import proc
+from tesla_trace.kernel.members import Below, Members
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.acting import Acting, Guise
@@ -89,6 +90,8 @@ class Session:
         self.counted = Uncovered()
         self.strangers = Strangers(self)
         self.acting = Acting()
+        self.members: Members = Below()
+        """The processes of the program."""
         self.accounts: Accounts | None = None
         """Of the flows, where somebody wants to know."""
 

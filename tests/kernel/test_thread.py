@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tesla_trace.kernel import proc
+from tesla_trace.kernel.members import Below
 from tesla_trace.kernel.thread import KEPT, Thread, Threads, borrow_from_anyone
 from tests.kernel.child import child
 
@@ -89,7 +90,7 @@ def test_borrowing_from_anyone(listener):
         other.says()
         pair[1].close()  # the child has it still
         with pytest.raises(OSError):
-            borrow_from_anyone(b"socket:[0]")
-        with socket.socket(fileno=borrow_from_anyone(name(listener))) as copy:
+            borrow_from_anyone(b"socket:[0]", Below())
+        with socket.socket(fileno=borrow_from_anyone(name(listener), Below())) as copy:
             assert copy.getsockname() == listener.getsockname()
     pair[0].close()

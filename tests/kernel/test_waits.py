@@ -11,6 +11,7 @@ import pytest
 
 from tesla_trace.kernel import proc, waits
 from tesla_trace.kernel.libc import libc, number_of
+from tesla_trace.kernel.members import Below
 from tests.e2e.process import eventually
 from tests.kernel.child import child
 
@@ -62,7 +63,10 @@ def test_what_a_thread_waits_on(wait, holds):
         with child(do) as process:
             thread = int(process.says())
             eventually("it waits", lambda: proc.state(thread) == "S")
-            assert waits.may_be_used(Stop(process.pid), proc.socket_name(one.fileno())) == holds
+            assert (
+                waits.may_be_used(Stop(process.pid), proc.socket_name(one.fileno()), Below())
+                == holds
+            )
 
 
 def test_a_thread_that_runs_may():
@@ -72,7 +76,7 @@ def test_a_thread_that_runs_may():
 
     with child(do) as process:
         process.says()
-        eventually("it runs", lambda: waits.may_be_used(Stop(process.pid), b"socket:[1]"))
+        eventually("it runs", lambda: waits.may_be_used(Stop(process.pid), b"socket:[1]", Below()))
 
 
 def run_for_ever():
@@ -95,15 +99,17 @@ def test_a_task_that_shares_descriptors_and_is_no_thread_may():
             process.says()
             (sharing,) = proc.descendants(process.pid)
             eventually("it waits", lambda: proc.state(sharing) == "S")
-            assert waits.may_be_used(Stop(process.pid), proc.socket_name(one.fileno()))
-            assert not waits.may_be_used(Stop(process.pid), proc.socket_name(other.fileno()))
+            assert waits.may_be_used(Stop(process.pid), proc.socket_name(one.fileno()), Below())
+            assert not waits.may_be_used(
+                Stop(process.pid), proc.socket_name(other.fileno()), Below()
+            )
             os.kill(sharing, signal.SIGKILL)
 
 
 def test_the_caller_itself_does_not_count():
     with child(lambda say: say("ready")) as process:
         process.says()
-        assert not waits.may_be_used(Stop(process.pid), b"socket:[1]")
+        assert not waits.may_be_used(Stop(process.pid), b"socket:[1]", Below())
 
 
 def test_of_very_many_threads_one_may():
@@ -114,4 +120,4 @@ def test_of_very_many_threads_one_may():
 
     with child(do) as process:
         process.says()
-        assert waits.may_be_used(Stop(process.pid), b"socket:[1]")
+        assert waits.may_be_used(Stop(process.pid), b"socket:[1]", Below())

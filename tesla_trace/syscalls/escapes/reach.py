@@ -1,8 +1,7 @@
-"""Calls that reach out of the program: to other namespaces, and to processes that are not under us.
+"""Calls that reach out of the program: to other namespaces, and to processes that are not its own.
 
-A process of the program is below us, for orphans are given to us (PR_SET_CHILD_SUBREAPER).  What
-happens to the descriptors of one is ours to see; what it takes from another is not, nor what it
-makes that do.
+What happens to the descriptors of a process of the program is ours to see; what it takes from
+another is not, nor what it makes that do.
 """
 
 from __future__ import annotations
@@ -48,11 +47,12 @@ def take(session: Session, stop: Stop) -> None:
     """
     there = proc.pidfd(stop.thread, signed(stop.args[0]))
     if session.closed:
-        if there is not None and _below(there):
+        if there is not None and there in session.members:
             return _take(session, stop, there)
         session.uncovered(stop, WAYS["taken"])
-    if there is not None and not _below(there) and _is_socket(there, signed(stop.args[1])):
-        session.uncovered(stop, WAYS["taken"])
+    if there is not None and there not in session.members:
+        if _is_socket(there, signed(stop.args[1])):
+            session.uncovered(stop, WAYS["taken"])
     stop.proceed()
 
 
@@ -73,24 +73,9 @@ def _take(session: Session, stop: Stop, process: int) -> None:
 def attach(session: Session, stop: Stop) -> None:
     """ptrace(2) of another process: it does what the tracer wants."""
     there = proc.number_in(stop.thread, signed(stop.args[1]))
-    if there is None or not _below(there):
+    if there is None or there not in session.members:
         session.uncovered(stop, WAYS["traced"])
     stop.proceed()
-
-
-def _below(process: int) -> bool:
-    """Whether it is one of the program, or gone."""
-    us = os.getpid()
-    if process == us:
-        return False
-    while process > 1:
-        try:
-            process = int(proc.status(process)["PPid"])
-        except (OSError, KeyError):
-            return True
-        if process == us:
-            return True
-    return False
 
 
 def _is_socket(process: int, fd: int) -> bool:

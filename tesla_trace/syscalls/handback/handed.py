@@ -56,8 +56,9 @@ class Handed:
 
     def rejoin(self, stop: Stop, fd: int, file: bytes) -> None:
         """Give a process the socket, which has turned up with what it came instead of."""
+        members = self.socket.session.members
         with sockets.socket(fileno=stop.borrow(fd, file)) as old:
-            with sockets.socket(fileno=borrow_from_anyone(self.file)) as real:
+            with sockets.socket(fileno=borrow_from_anyone(self.file, members)) as real:
                 replace(stop, fd, file, old.fileno(), real.fileno())
 
     @contextmanager

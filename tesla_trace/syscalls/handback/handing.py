@@ -163,7 +163,7 @@ class HandingBack:
         self, socket: Socket, top: Top, bottom: Bottom, stop: Stop, fd: int
     ) -> Handed | None:
         pair, socket.seen = socket.pair, (stop, fd)
-        if may_be_used(stop, pair.file):
+        if may_be_used(stop, pair.file, self._session.members):
             return None
         handed = self._handed(socket, top, bottom)
         if handed is None:
@@ -198,7 +198,7 @@ class HandingBack:
         if pair.gone() or self._replaced_elsewhere(pair, stop, real):
             return True
         try:
-            app = sockets.socket(fileno=borrow_from_anyone(pair.file))
+            app = sockets.socket(fileno=borrow_from_anyone(pair.file, self._session.members))
         except OSError:  # a call of another thread has it, and ends; or it is on its way somewhere
             self._session.astray(pair.file, handed)
             return True
