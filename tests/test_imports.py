@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "handlers": ["tesla_trace.flow", "tesla_trace.handlers._*"],
     "tesla_trace/flow": ["tesla_trace.flow.*", "tesla_trace.address"],
     "tesla_trace/kernel": ["tesla_trace.kernel", "tesla_trace.kernel.*", "tesla_trace.address"],
+    "tesla_trace/kernel/ptrace": ["tesla_trace.kernel", "tesla_trace.kernel.*"],
     "tesla_trace/io": [
         "tesla_trace.io",
         "tesla_trace.io.*",

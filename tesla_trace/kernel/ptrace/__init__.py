@@ -1,0 +1,1 @@
+"""Trapping, and reaching into threads, by ptrace(2)."""

@@ -1,0 +1,210 @@
+"""Having a stopped thread make system calls for us.
+
+Facts, and what they mean for us:
+
+- A program's text is shared by its threads and may be looked at, so nothing is written there: an
+  instruction that makes a call is there already, just before where a thread is in a call, and in
+  the vdso.
+- A thread that was stopped in a call which waits comes out with a result that means "begin again"
+  (-ERESTARTSYS and the like), which the kernel acts upon when it next looks for signals.  It does
+  look when the thread stops for us in between, and takes what it finds then.  So while calls are
+  injected the thread seems to be in none, and in the end it is made to stop once more with all its
+  registers as they were: its own call begins again as after any stop.
+- All signals are blocked meanwhile.  SIGSTOP cannot be: it is sent once more.  A stop of the whole
+  process is looked at again by that last stop of ours.
+- Below the stack pointer and the red zone there is room that nobody uses: of a goroutine's stack
+  some hundred bytes.
+- A thread that makes a call may be frozen by its cgroup, and then we wait, as its program does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from tesla_trace.kernel import memory, proc
+from tesla_trace.kernel.arches import Arch, arches
+from tesla_trace.kernel.libc import tgkill
+from tesla_trace.kernel.ptrace import requests
+from tesla_trace.kernel.ptrace.registers import ERRORS, NT_ARM_SYSTEM_CALL, Layout, own
+from tesla_trace.kernel.trap import Gone
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ALL = (1 << 64) - 1
+ALIGNED = 16
+SEARCHED = 1 << 20
+"""Bytes of a program's text that are searched for an instruction."""
+
+
+class Injection:
+    """A thread that makes calls for us; after `with`, its registers and signals are as before.
+
+    It must have been seized with SYSGOOD, and be stopped.
+
+    Args:
+        begun: it is stopped where a call of its own begins.  Then that call is replaced by the
+            first one that is injected, and the thread is left where a call has ended.
+
+    Raises:
+        Gone: the thread has died; `ended` is its wait status.
+        OSError: ENOSYS, it is of an unknown kind.
+    """
+
+    def __init__(self, thread: int, *, begun: bool = False) -> None:
+        self.thread = thread
+        self.ended: int | None = None
+        """The wait status of the thread, once it has died."""
+        self.stopped_again = False
+        """Whether its process was to stop meanwhile."""
+        self._begun = begun
+        self._was_begun = begun
+        self._signals: list[int] = []
+        data = self._ask(requests.registers)
+        self.layout: Layout = own(len(data), [each.audit for each in arches()])
+        self._arch: Arch = next(each for each in arches() if each.audit == self.layout.audit)
+        self.words = self.layout.unpack(data)
+        """The registers as they were."""
+        self._blocked = self._ask(requests.blocked)
+        self._instruction = 0
+
+    def __enter__(self) -> Self:
+        """Have it make no other calls than ours."""
+        self._ask(requests.block, ALL)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        """Leave it as it was."""
+        if self.ended is None and kind is not Gone:
+            self._restore()
+
+    def call(self, name: str, *args: int) -> int:
+        """Make a call; gives its result.
+
+        Raises:
+            OSError: as the call does; ENOSYS, it has no number.
+            Gone: the thread has died.
+        """
+        number = self._arch.number(name)
+        if number is None:
+            raise OSError(38, f"{name}: {os.strerror(38)}")
+        words = list(self.words)
+        args = (*args, *(0,) * (6 - len(args)))
+        if self._begun and self._in_place():
+            self.layout.with_call(words, number, args)
+            self._set(words)
+            if self.layout.begun is None:
+                self._ask(requests.set_registers, struct.pack("=i", number), NT_ARM_SYSTEM_CALL)
+        else:
+            self._leave_call()
+            self.layout.with_next_call(words, number, args, self._to_call())
+            self._set(words)
+        self._begun = False
+        self._run()
+        value = self.layout.returned(self.layout.unpack(self._ask(requests.registers)))
+        if -ERRORS < value < 0:
+            raise OSError(-value, f"{name}: {os.strerror(-value)}")
+        return value
+
+    def room(self, size: int) -> int:
+        """The address of some bytes, at most a few hundred, that nobody uses for now."""
+        top = self.words[self.layout.stack] & self.layout.mask
+        return (top - self.layout.below - size) // ALIGNED * ALIGNED
+
+    # ---- the thread ----
+
+    def _in_place(self) -> bool:
+        """Whether the call that begins is one of the thread's own kind."""
+        return requests.call_info(self.thread).audit == self.layout.audit
+
+    def _leave_call(self) -> None:
+        """Come to where the call that begins is over, without having been done."""
+        if self._begun:
+            self._begun = False
+            words = list(self.words)
+            self.layout.skipped(words)
+            self._set(words)
+            if self.layout.begun is None:
+                self._ask(requests.set_registers, struct.pack("=i", -1), NT_ARM_SYSTEM_CALL)
+            self._run()
+
+    def _run(self) -> None:
+        """Let it go on to the end of a call."""
+        while True:
+            self._ask(requests.resume_to_call)
+            status = self._wait()
+            event, number = requests.event(status), os.WSTOPSIG(status)
+            if number == signal.SIGTRAP | requests.AT_CALL:
+                if requests.call_info(self.thread).where == requests.EXIT:
+                    return
+            elif event == requests.EVENT_STOP:
+                self.stopped_again = True
+            elif not event:
+                self._signals.append(number)
+                if number != signal.SIGSTOP:  # a fault: it cannot make calls
+                    raise OSError(14, f"{signal.Signals(number).name} in an injected call")
+
+    def _restore(self) -> None:
+        """As it was, and stopped as it was: see the facts."""
+        self._set(self.words)
+        self._ask(requests.block, self._blocked)
+        for number in self._signals:
+            if number == signal.SIGSTOP:
+                tgkill(proc.process(self.thread), self.thread, number)
+        if self.stopped_again or not self._was_begun and self.layout.in_call(self.words):
+            self._ask(requests.interrupt)
+            if not self._was_begun:
+                self._ask(requests.resume)
+                self._wait()
+
+    def _to_call(self) -> int:
+        """Where an instruction is that makes a call."""
+        if not self._instruction:
+            before = self.words[self.layout.instruction] - self.layout.step()
+            try:
+                there = memory.read(self.thread, before, self.layout.step())
+            except OSError:
+                there = b""
+            found = before if there in self.layout.calls else None
+            self._instruction = found or find_instruction(self.thread, self.layout)
+        return self._instruction
+
+    def _set(self, words: list[int]) -> None:
+        self._ask(requests.set_registers, self.layout.pack(words))
+
+    def _wait(self) -> int:
+        status = os.waitpid(self.thread, requests.WALL)[1]
+        if not os.WIFSTOPPED(status):
+            self.ended = status
+            raise Gone
+        return status
+
+    def _ask(self, what: Callable[Concatenate[int, P], R], *args: P.args, **no: P.kwargs) -> R:
+        try:
+            return what(self.thread, *args, **no)
+        except ProcessLookupError:  # it has been killed; what wait(2) says of it is for others
+            raise Gone from None
+
+
+def find_instruction(thread: int, layout: Layout) -> int:
+    """The address of an instruction of the program that makes a call: first of the vdso.
+
+    Raises:
+        OSError: ENOEXEC, there is none.
+    """
+    with open(f"/proc/{thread}/maps") as maps:
+        texts = [line.split(maxsplit=5) for line in maps if " r-xp " in line]
+    for words in sorted(texts, key=lambda words: words[-1] != "[vdso]\n"):
+        start, end = (int(each, 16) for each in words[0].split("-"))
+        try:
+            text = memory.read(thread, start, min(end - start, SEARCHED))
+        except OSError:  # vsyscall
+            continue
+        for call in layout.calls:
+            if (at := text.find(call)) >= 0:
+                return start + at
+    raise OSError(8, "no instruction that makes a call")
