@@ -14,6 +14,7 @@ from tesla_trace.flow import Stack
 from tesla_trace.front import EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import Loop
+from tesla_trace.kernel.libc import keep_freed_memory
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.report import Report
 from tesla_trace.serving import Serving
@@ -47,6 +48,7 @@ class Supervisor(ABC):
         datapath: Datapath = Datapath.AUTO,
         summary: Summary | None = None,
     ) -> None:
+        keep_freed_memory()
         self.report = report
         self.signals = signals
         self.front: socket.socket | None = front.channel

@@ -15,6 +15,15 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of mallopt(3)."""
+
+KEPT_FREE = 4 << 20
+"""Bytes at the end of the heap that are kept when they are free."""
+
+LARGE = 1 << 20
+"""Bytes of a block that is mapped by itself: more than any piece of a stream."""
+
 PIDFD_GETFD = 438
 """Calls added since Linux 5.1 have the same number on every architecture."""
 
@@ -49,6 +58,17 @@ def number_of(call: str) -> int:
 def prctl(option: int, value: int) -> None:
     """prctl(2), for options with one argument."""
     check(libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def keep_freed_memory() -> None:
+    """Let malloc keep what is freed for the next piece of a stream.
+
+    glibc gives it back to the kernel again and again, which fills each page with zeros when it is
+    wanted next: 200 page faults for a megabyte that is encrypted, a third of all CPU time.
+    """
+    if hasattr(libc, "mallopt"):  # musl has none
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_FREE)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def pidfd_getfd(pidfd: int, fd: int) -> int:
