@@ -2,12 +2,12 @@
 
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-quick conformance conformance-all soak peers
+.PHONY: demo test check fix bench bench-quick conformance conformance-all soak peers compiled
 
-demo: .venv/made
+demo: .venv/made compiled
 	$(BIN)/python -m demo
 
-test: .venv/made peers
+test: .venv/made peers compiled
 	$(BIN)/python -m pytest
 
 check: .venv/made
@@ -19,20 +19,25 @@ fix: .venv/made
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/made-bench peers
+bench: .venv/made-bench peers compiled
 	$(BIN)/python -m bench
 
-bench-quick: .venv/made-bench peers
+bench-quick: .venv/made-bench peers compiled
 	$(BIN)/python -m bench --quick
 
-soak: .venv/made peers
+soak: .venv/made peers compiled
 	HOSTILE_EXAMPLES=5000 $(BIN)/python -m pytest tests/e2e/test_hostile.py
 
-conformance: .venv/made
+conformance: .venv/made compiled
 	$(BIN)/python -m conformance
 
-conformance-all: .venv/made
+conformance-all: .venv/made compiled
 	$(BIN)/python -m conformance --all
+
+# All of them start us again and again, perhaps with PYTHONDONTWRITEBYTECODE set, which doubles the
+# time that a start takes.
+compiled: .venv/made
+	$(BIN)/python -m compileall -q handlers tesla_trace
 
 peers:
 	scripts/install-peers
