@@ -1,8 +1,11 @@
 """What the kernel makes of a pair, in the ways that pair.py relies on."""
 
+import fcntl
 import os
 import select
 import socket
+import sys
+from termios import FIONREAD
 
 import pytest
 
@@ -63,8 +66,20 @@ def test_filled_it_is_not(pair, app):
 def test_closed_while_filled_everything_is_ready(pair, app):
     """As a socket is whose connect has failed; what the error was, SO_ERROR must tell."""
     pair.fill(app)
-    pair.close()
+    pair.hang_up()
     assert state(app) & (IN | OUT | ERR | HUP) == IN | OUT | ERR | HUP
+
+
+@pytest.mark.parametrize("size", [1, 5000, 20_000, 60_000, 106_496])
+def test_nearly_all_filler_is_taken_out_before(pair, app, size):
+    """What a close has to free is little, and until the close the end is not writable."""
+    app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+    pair.fill(app)
+    filled = pair.filled
+    with pair.master.dup() as kept:
+        pair.hang_up()
+        assert state(app) == 0
+        assert 0 < int.from_bytes(fcntl.ioctl(kept, FIONREAD, bytes(4)), sys.byteorder) < filled / 2
 
 
 def test_emptied_of_the_filler_only(pair, app):

@@ -299,7 +299,7 @@ class Socket(ProgramSocket):
             self._log_failure(error)
             if self.pair.filled:
                 self.session.remember(self)
-                self.pair.close()  # with the filler unread: readable, writable and hung up
+                self.pair.hang_up()
             self.renew()
             if not waiters:
                 self.state, self.error = State.FAILED, number
