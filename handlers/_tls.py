@@ -10,7 +10,6 @@ from contextlib import suppress
 from tesla_trace.flow import OWN, Context, FlowHandler, Parser, Transform, failure
 
 PEER = OWN + 1
-"""Request 1: the certificate that the peer has shown, as DER; empty if it has shown none."""
 
 RECORD = 2**14
 """Most plain bytes in one TLS record."""
@@ -53,6 +52,7 @@ class Encrypted(Transform):
     """
 
     exclusive = True
+    answers = {PEER: "the certificate that the peer has shown (DER); empty if it has shown none"}
 
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)

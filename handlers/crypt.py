@@ -48,8 +48,6 @@ class Crypt(Encrypted):
         tesla_trace --keygen FILE
         tesla_trace +crypt -key=FILE redis-server
         tesla_trace +crypt -key=FILE redis-cli
-
-    Programs that know of it may ask it, too: request 1 answers with the peer's certificate (DER).
     """
 
     name = "crypt"

@@ -26,13 +26,11 @@ class Log(FlowHandler):
     pid, program and event, and where they apply address, took (seconds), listener (the flow
     that accepted), direction, size, out, in (bytes), errno, reason and text.
 
-    A program that knows of it may write a line of its own, as event "said": request 1, with the
-    text (UTF-8).
-
         tesla_trace +log -json +socks=proxy:1080 curl 192.0.2.7
     """
 
     name = "log"
+    answers = {SAY: "nothing; the argument, text in UTF-8, becomes a line with the event `said`"}
 
     @dataclass(frozen=True)
     class Options:

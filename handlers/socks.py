@@ -84,10 +84,6 @@ class Socks(Proxied):
     with version 4 or 4a is refused.  Two +socks in a row are a chain: the first reaches its proxy
     through the second.
 
-    A program that knows of it may ask which way a connection takes (request 1), and is told when it
-    is open (event 1): "proxy HOST:PORT" and "bound HOST:PORT", whence the proxy connects; or
-    "direct".
-
     With version 4 and 4a -user is the user id that the proxy is told, and there is no password.
 
         tesla_trace +socks=proxy:1080 -user=me -password-file=FILE curl example.org

@@ -51,9 +51,6 @@ class Tls(Encrypted):
 
         tesla_trace +tls curl http://example.org:443/
         tesla_trace +tls -cert=FILE python -m http.server 443
-
-    Programs that know of it may ask it, too: request 1 answers with the certificate that the peer
-    has shown (DER), with nothing if it showed none.
     """
 
     name = "tls"

@@ -1,7 +1,7 @@
-"""What there is, as tables: on the terminal, and in the README, where they are kept current.
+"""What there is, as tables: on the terminal, and in pages, where they are kept current.
 
-`python -m tesla_trace.tables README.md` writes the tables anew, each between its two markers,
-`<!-- handlers -->` and `<!-- /handlers -->`, say.
+`python -m tesla_trace.tables README.md docs/knowing.md` writes the tables anew, each between its
+two markers, `<!-- handlers -->` and `<!-- /handlers -->`, say.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tesla_trace.flow import FlowHandler, installed, usage
 from tesla_trace.flow.installed import ours
+from tesla_trace.flow.options import asked
 
 Rows = Sequence[Sequence[str]]
 
@@ -62,7 +63,7 @@ def plain(titles: Sequence[str], rows: Rows) -> Iterator[str]:
         yield (start + ("\n" + " " * indent).join(last)).rstrip()
 
 
-# ---- in the README ----
+# ---- in pages ----
 
 
 def markdown(titles: Sequence[str], rows: Rows) -> str:
@@ -103,15 +104,22 @@ def ways_table() -> str:
     return markdown(titles, rows)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {
-    "handlers": handlers_table,
-    "ways": ways_table,
-    "options": options_table,
+def asked_table() -> str:
+    """What programs that know of our handlers may ask them, and are told."""
+    rows = [(f"`{name}`", *line) for name in ours() for line in asked(installed()[name])]
+    return markdown(("handler", "", "the answer, or what is told"), rows)
+
+
+Tables = Mapping[str, Callable[[], str]]
+
+PAGES: Mapping[str, Tables] = {
+    "README.md": {"handlers": handlers_table, "ways": ways_table, "options": options_table},
+    "knowing.md": {"asked": asked_table},
 }
-"""What stands between the markers of each name."""
+"""The tables of each page: what stands between the markers of each name."""
 
 
-def renewed(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
+def renewed(text: str, tables: Tables) -> str:
     """The text with every table in it as it is now.
 
     Raises:
@@ -141,4 +149,4 @@ def _escaped(cell: str) -> str:
 
 if __name__ == "__main__":
     for file in map(Path, sys.argv[1:]):
-        file.write_text(renewed(file.read_text()))
+        file.write_text(renewed(file.read_text(), PAGES[file.name]))

@@ -7,14 +7,16 @@ from tesla_trace import tables
 from tesla_trace.flow import installed
 from tesla_trace.syscalls.options.sockopt import OPTIONS
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 
 TABLE = {"sort": lambda: "| a |\n| --- |\n"}
 
 
-def test_readme_has_the_tables_as_they_are_now():
-    text = README.read_text()
-    assert tables.renewed(text) == text, "python -m tesla_trace.tables README.md makes it so"
+@pytest.mark.parametrize("page", ["README.md", "docs/knowing.md"])
+def test_a_page_has_the_tables_as_they_are_now(page):
+    text = (ROOT / page).read_text()
+    current = tables.renewed(text, tables.PAGES[Path(page).name])
+    assert text == current, f"python -m tesla_trace.tables {page} makes it so"
 
 
 @pytest.mark.parametrize("stale", ["", "| old |\n", "| old |\n| --- |\n\n"])
@@ -38,6 +40,13 @@ def test_every_handler_of_ours_has_its_line():
     lines = tables.handlers_table().splitlines()[2:]
     there = {path.stem for path in Path("handlers").glob("[!_]*.py")}
     assert {re.match(r"\| `\+(\w+)` \|", line)[1] for line in lines} == there
+
+
+def test_every_request_has_its_line():
+    lines = tables.asked_table().splitlines()
+    assert "| `latency` | request 1 | the delay in seconds, as text |" in lines
+    there = {path.stem for path in Path("handlers").glob("[!_]*.py")}
+    assert {line.split("`")[1] for line in lines[2:]} == there
 
 
 def test_every_option_has_its_line():

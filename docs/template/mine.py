@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from tesla_trace.flow import OWN, Address, Context, FlowHandler, flag
 
 GREET = OWN + 1
-"""What programs that know of it may ask."""
 
 
 class Mine(FlowHandler):
     """Say what it does: the first line goes into tables, all of it is what `+mine` shows."""
 
     name = "mine"
+    answers = {GREET: "a greeting, for programs that know of it"}
 
     @dataclass(frozen=True)
     class Options:

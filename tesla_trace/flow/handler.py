@@ -52,7 +52,7 @@ import builtins
 import dataclasses
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from tesla_trace.address import Address
@@ -104,6 +104,10 @@ class FlowHandler:
     """Whether names are looked up at its far end, so that the program's lookups need not leave
     this machine; its options then say how, by `dns` (see `ProxyOptions`)."""
     Options: ClassVar[type] = NoOptions
+    answers: ClassVar[Mapping[int, str]] = {}
+    """The requests of programs that know of it, each `OWN` + N, and what `ioctl` does for them."""
+    tells: ClassVar[Mapping[int, str]] = {}
+    """The kinds of events that such programs are told, and what each says."""
 
     @classmethod
     def serving(cls, type: int) -> builtins.type[FlowHandler] | None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from tesla_trace.flow.handler import FlowHandler
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import Kind
+from tesla_trace.flow.own import OWN as OF_ITS_OWN
 from tesla_trace.flow.rules import Unusable, own
 from tesla_trace.flow.stack import Named
 
@@ -176,7 +177,16 @@ def usage(handler: type[FlowHandler]) -> str:
             text += f": {kind.accepts}; "
             text += "must be given" if default is None else f"default {default or 'none'}"
         lines.append(f"  {_form(field):<{width}}  {text}")
+    lines += (f"  {form:<{width}}  {text}" for form, text in asked(handler))
     return "\n".join(lines)
+
+
+def asked(handler: type[FlowHandler]) -> Iterator[tuple[str, str]]:
+    """What programs that know of the handler may ask it, and are told, and what each says."""
+    for request, answer in handler.answers.items():
+        yield f"request {request - OF_ITS_OWN}", answer
+    for kind, what in handler.tells.items():
+        yield f"event {kind}", what
 
 
 def _word(field: dataclasses.Field[Any]) -> str:

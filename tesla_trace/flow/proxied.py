@@ -59,21 +59,18 @@ class ProxyOptions:
 
 
 OPENED = 1
-"""What a program is told: the flow is open, and by which way."""
-
 WAY = OWN + 1
-"""What a program may ask: the same."""
 
 
 class Proxied(Tunnel):
-    """Say how to ask the proxy, with `ask_for`; the rest is here.
-
-    Programs that know of it are told the way when it is open (event 1), and may ask for it (request
-    1): as lines of text, `proxy HOST:PORT` and, where the proxy says whence it connects, `bound
-    HOST:PORT`; or `direct`.
-    """
+    """Say how to ask the proxy, with `ask_for`; the rest is here."""
 
     resolves = True
+    answers = {
+        WAY: "by which way it is open, in lines of text: `proxy HOST:PORT` and, where the proxy "
+        "says whence it connects, `bound HOST:PORT`; or `direct`"
+    }
+    tells = {OPENED: "the same, when the way is open"}
     Options: ClassVar[type] = ProxyOptions
     options: ProxyOptions
 

@@ -288,6 +288,8 @@ class StreamContract:
             with pytest.raises(OSError) as error:
                 handler.ioctl(OWN + HIGHEST, b"")
             assert error.value.errno == ENOTTY
+            for request in handler.answers:
+                handler.ioctl(request, b"")
 
     def test_a_flow_is_connected_once(self, stacks: Stacks) -> None:
         network = Network()
