@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Sequence
 
@@ -37,8 +38,8 @@ def facts(where: str, words: Sequence[str]) -> Facts:
             said[WORDS[word][0]] = word
         elif word == "program" and rest:
             program = rest.pop(0)
-        elif word == "port" and rest and rest[0].isdecimal():
-            port = int(rest.pop(0))
+        elif word == "port" and rest:
+            port = _port(rest.pop(0))
         else:
             raise Unexplained(f"--explain: {word!r} is not understood; it takes {TAKES}")
     if said["direction"] == "out":
@@ -48,6 +49,12 @@ def facts(where: str, words: Sequence[str]) -> Facts:
     host = address[0] if numeric(address[0]) else address[0].lower().removesuffix(".")
     family = said.get("family", _family(address))
     return Facts(said["direction"], said["type"], family, host, port, program)
+
+
+def _port(given: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", given) or not 0 < int(given) < 2**16:
+        raise Unexplained(f"--explain port {given}: not a port such as 443")
+    return int(given)
 
 
 def _family(address: Address) -> str | None:

@@ -351,6 +351,8 @@ def _host(given: str) -> Net | Name:
 
 
 def _program(given: str) -> Program:
+    if not given:
+        raise ValueError("is not a process's name such as curl or wget*")
     if len(given.replace("*", "")) > COMM:
         why = f"is longer than the {COMM} letters of a process's name that the kernel keeps"
         raise ValueError(f"{why}: {given[:COMM]} is meant?")
