@@ -274,7 +274,7 @@ def _explain(words: Words, stack: Stack) -> None:
 
 def _usage(handlers: Sequence[str]) -> None:
     from tesla_trace.flow import installed, usage
-    from tesla_trace.flow.options import OWN
+    from tesla_trace.flow.declared import OWN
 
     for word in handlers:
         if word.startswith("+"):

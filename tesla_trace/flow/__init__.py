@@ -2,6 +2,7 @@
 
 from tesla_trace.address import Address, is_loopback, numeric, shown
 from tesla_trace.flow.clock import Clock, Timer
+from tesla_trace.flow.declared import flag, option, optional
 from tesla_trace.flow.delayed import Delayed
 from tesla_trace.flow.errors import failure, named, reason, trace
 from tesla_trace.flow.events import Event, Events
@@ -10,7 +11,7 @@ from tesla_trace.flow.handler import NOBODY, Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import ADDRESS, RATE, SECONDS, SIZE, TEXT, Kind, choice, whole
 from tesla_trace.flow.lane import Limits
-from tesla_trace.flow.options import UsageError, flag, option, optional, parse, usage
+from tesla_trace.flow.options import UsageError, parse, usage
 from tesla_trace.flow.own import HIGHEST, OWN, handlers_of, is_own
 from tesla_trace.flow.proxied import Proxied, ProxyOptions
 from tesla_trace.flow.proxied_datagrams import ProxiedDatagrams

@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from tesla_trace.flow.declared import shadowed
 from tesla_trace.flow.handler import FlowHandler
 
 GROUP = "tesla_trace.handlers"
@@ -58,6 +59,8 @@ class Installed(Mapping[str, type[FlowHandler]]):
             raise KeyError(f"{wrong}") from wrong
         if not (inspect.isclass(handler) and issubclass(handler, FlowHandler)):
             raise KeyError(f"{place} is not a FlowHandler")
+        if taken := shadowed(handler.Options):
+            raise KeyError(f"{place} has an option -{taken}, which every handler has already")
         return handler
 
     @staticmethod

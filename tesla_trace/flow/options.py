@@ -1,4 +1,4 @@
-"""Handler options: declared in a dataclass per handler, given as command-line words.
+"""Handlers and their options as command-line words: read, and told about.
 
     +shape -out=1MB +crypt -key=our.pem
 
@@ -14,8 +14,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any
 
+from tesla_trace.flow.declared import OWN, dashed, form
 from tesla_trace.flow.handler import FlowHandler
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.kinds import Kind
@@ -23,38 +24,9 @@ from tesla_trace.flow.own import OWN as OF_ITS_OWN
 from tesla_trace.flow.rules import Unusable, own
 from tesla_trace.flow.stack import Named
 
-T = TypeVar("T")
-
-OWN = {
-    "for": "go through the handler only with flows that this is true of, such as 'port 5432'",
-    "except": "go past the handler with flows that this is true of, such as 'net 10.0.0.0/8'",
-}
-"""What every handler takes: which flows it is for."""
-
 
 class UsageError(Exception):
     """The words make no sense; the text, one line, is for the user."""
-
-
-# ---- declaring ----
-
-
-def option(kind: Kind[T], default: str | None = None, *, help: str) -> T:
-    """Declare an option of `kind`; without a default, written as a user would, it must be given."""
-    about = {"kind": kind, "help": help, "default": default}
-    value = dataclasses.MISSING if default is None else kind.read(default)
-    return cast(T, dataclasses.field(default=value, metadata=about))
-
-
-def optional(kind: Kind[T], *, help: str) -> T | None:
-    """Declare an option of `kind` that may be left out, and is None then."""
-    about = {"kind": kind, "help": help, "default": ""}
-    return cast("T | None", dataclasses.field(default=None, metadata=about))
-
-
-def flag(*, help: str) -> bool:
-    """Declare an option that is on when it is named."""
-    return dataclasses.field(default=False, metadata={"help": help})
 
 
 # ---- reading ----
@@ -113,8 +85,10 @@ def _named(name: str, handlers: Mapping[str, type[FlowHandler]]) -> type[FlowHan
         return handlers[name]
     except KeyError as wrong:
         (why,) = wrong.args
-        there = "there are " + " ".join(f"+{each}" for each in handlers)
-        raise UsageError(f"+{name}: no such handler; {there if why == name else why}") from None
+        if why != name:
+            raise UsageError(f"+{name}: cannot be used: {why}") from None
+        there = " ".join(f"+{each}" for each in handlers)
+        raise UsageError(f"+{name}: no such handler; there are {there}") from None
 
 
 def _set(
@@ -125,11 +99,11 @@ def _set(
     word: str,
 ) -> None:
     """Put one option into `values`; `name` None is the first there is."""
-    fields = {_word(field): field for field in dataclasses.fields(handler.Options)}
+    fields = {dashed(field): field for field in dataclasses.fields(handler.Options)}
     place = word if name is None else f"+{handler.name} {word}"
     name = next(iter(fields), None) if name is None else name
     if name is None or name not in fields:
-        takes = " ".join(map(_form, fields.values())) or "no options"
+        takes = " ".join(map(form, fields.values())) or "no options"
         raise UsageError(f"{place}: no such option; +{handler.name} takes {takes}")
     field = fields[name]
     kind: Kind[Any] | None = field.metadata.get("kind")
@@ -141,7 +115,7 @@ def _set(
         values[field.name] = True
         return
     if given is None:
-        raise UsageError(f"{place}: a value is missing; {_form(field)} takes {kind.accepts}")
+        raise UsageError(f"{place}: a value is missing; {form(field)} takes {kind.accepts}")
     try:
         values[field.name] = kind.read(given)
     except ValueError as wrong:
@@ -153,7 +127,7 @@ def _complete(handler: type[FlowHandler], values: dict[str, Any]) -> Any:
     for field in dataclasses.fields(handler.Options):
         if field.default is dataclasses.MISSING and field.name not in values:
             accepts = field.metadata["kind"].accepts
-            raise UsageError(f"+{handler.name}: {_form(field)} is missing; it takes {accepts}")
+            raise UsageError(f"+{handler.name}: {form(field)} is missing; it takes {accepts}")
     try:
         return handler.Options(**values)
     except ValueError as wrong:
@@ -168,7 +142,7 @@ def usage(handler: type[FlowHandler]) -> str:
     about = inspect.getdoc(handler) or ""
     lines = [f"+{handler.name}", *(f"    {line}".rstrip() for line in about.splitlines())]
     fields = dataclasses.fields(handler.Options)
-    width = max([16, *(len(_form(field)) for field in fields)])
+    width = max([16, *(len(form(field)) for field in fields)])
     for field in fields:
         kind: Kind[Any] | None = field.metadata.get("kind")
         text = str(field.metadata["help"])
@@ -176,7 +150,7 @@ def usage(handler: type[FlowHandler]) -> str:
             default = field.metadata["default"]
             text += f": {kind.accepts}; "
             text += "must be given" if default is None else f"default {default or 'none'}"
-        lines.append(f"  {_form(field):<{width}}  {text}")
+        lines.append(f"  {form(field):<{width}}  {text}")
     lines += (f"  {form:<{width}}  {text}" for form, text in asked(handler))
     return "\n".join(lines)
 
@@ -187,13 +161,3 @@ def asked(handler: type[FlowHandler]) -> Iterator[tuple[str, str]]:
         yield f"request {request - OF_ITS_OWN}", answer
     for kind, what in handler.tells.items():
         yield f"event {kind}", what
-
-
-def _word(field: dataclasses.Field[Any]) -> str:
-    """The field's name as a word: `in_` is `in`, for `in` cannot be a name in Python."""
-    return field.name.rstrip("_").replace("_", "-")
-
-
-def _form(field: dataclasses.Field[Any]) -> str:
-    kind: Kind[Any] | None = field.metadata.get("kind")
-    return f"-{_word(field)}" + (f"={kind.metavar}" if kind else "")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tesla_trace.address import Address, is_loopback, numeric, shown
+from tesla_trace.flow.declared import flag, option, optional
 from tesla_trace.flow.errors import failure
 from tesla_trace.flow.flow import printable
 from tesla_trace.flow.handler import Context
 from tesla_trace.flow.kinds import ADDRESS, NAME, SECONDS, TEXT, choice
 from tesla_trace.flow.names import DNS
-from tesla_trace.flow.options import flag, option, optional
 from tesla_trace.flow.own import OWN
 from tesla_trace.flow.secret import SECRET
 from tesla_trace.flow.transform import State

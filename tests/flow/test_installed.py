@@ -1,10 +1,11 @@
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 
 import pytest
 
-from tesla_trace.flow import FlowHandler, Stack, UsageError, installed, parse
+from tesla_trace.flow import TEXT, FlowHandler, Stack, UsageError, flag, installed, option, parse
 from tesla_trace.flow.installed import Installed
 from tesla_trace.handlers.dummy import Dummy
 from tesla_trace.testing.network import Network
@@ -14,6 +15,17 @@ class Theirs(FlowHandler):
     """Another package's handler; its own name is not what it is called by."""
 
     name = "mine"
+
+
+class Shadowed(FlowHandler):
+    """One whose option could never be given."""
+
+    name = "shadowed"
+
+    @dataclass(frozen=True)
+    class Options:
+        loud: bool = flag(help="loudly")
+        for_: str = option(TEXT, "", help="whom it is for")
 
 
 NOT_A_HANDLER = 1
@@ -103,13 +115,19 @@ def test_the_handlers_of_other_packages_go_by_entry_points(elsewhere):
             "tesla_trace.testing.network:Network",
             "tesla_trace.testing.network:Network is not a FlowHandler",
         ),
-        ("nothing", "there are +compress +crypt "),
-        ("", "there are +compress +crypt "),
+        (
+            "tests.flow.test_installed:Shadowed",
+            "cannot be used: tests.flow.test_installed:Shadowed has an option -for, "
+            "which every handler has already",
+        ),
+        ("nothing", "no such handler; there are +compress +crypt "),
+        ("", "no such handler; there are +compress +crypt "),
     ],
 )
 def test_a_wrong_one_is_told_in_one_line(elsewhere, name, why):
     with pytest.raises(UsageError) as error:
         parse([f"+{name}"], Installed())
     told = str(error.value)
-    assert told.startswith(f"+{name}: no such handler; ") and "\n" not in told
+    assert told.startswith(f"+{name}: ") and "\n" not in told
+    assert ("cannot be used: " in told) is (":" in name or name == "gone")
     assert why is None or why in told
