@@ -85,7 +85,9 @@ class Launch(Supervisor):
             socket_of_theirs.pair.given()
         self.say(STARTED, pid)
         epolls = any(name == EPOLL for fd, name in proc.files(os.getpid()) if fd in ours)
-        self.serving.add(NotifyTrap(listener, filters.numbers(rules), epolls=epolls))
+        self.serving.add(
+            NotifyTrap(listener, filters.numbers(rules), epolls=epolls, once=table.ONCE)
+        )
         let_go((0, 1, 2), front.inherited)
         if no_connects is not None:
             os.close(no_connects)

@@ -126,7 +126,7 @@ def _trapping(call: str, then: Callable[[], object]) -> Iterator[int]:
 def _wakes_fast() -> None:
     import fcntl
 
-    from tesla_trace.kernel.notify import FLAG_SYNC_WAKE_UP, IOCTL_SET_FLAGS
+    from tesla_trace.kernel.notified import FLAG_SYNC_WAKE_UP, IOCTL_SET_FLAGS
 
     with _trapping("getpriority", lambda: None) as listener:
         fcntl.ioctl(listener, IOCTL_SET_FLAGS, FLAG_SYNC_WAKE_UP)

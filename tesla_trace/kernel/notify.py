@@ -8,15 +8,8 @@ Facts about notification, and what they mean for us:
 - RECV wants a zeroed buffer, and ignores O_NONBLOCK; before about 6.11 it waits for ever once the
   last process is gone: so there poll(2) comes first.  It says ENOENT when the call was gone by
   then.  `next` is only for when the listener has polled readable.
-- With WAIT_KILLABLE_RECV only a fatal signal ends a call that was received, so that writing to the
-  memory of a program that waits is safe.  But it also keeps signals from a call held for long:
-  see `interrupted`.
-- ADDFD with SEND in one can give the caller 0, its stdin, when a signal or SIGSTOP hits *us* in it:
-  so ADDFD comes first, and then SEND; and the thread keeps all signals blocked.
-- Answering -ERESTARTSYS makes the kernel do for a pending signal exactly what it does natively.
-  With none pending *for that thread* the program would see errno 512.
-- The number in a notification is a thread's, and what is read through it is only known to be the
-  caller's if the notification is still valid afterwards.
+- The flags that a filter was loaded with do not show, but in how the first call waits: see
+  interruptible.py.
 - The registers of a 32-bit call are shown as they are in the 64-bit machine; the kernel looks at
   their lower halves.
 """
@@ -29,31 +22,21 @@ import fcntl
 import os
 import re
 import select
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 
-from tesla_trace.kernel import memory, namespaces, pending, proc, rights
 from tesla_trace.kernel.arches import MULTIPLEXER, arches
-from tesla_trace.kernel.rights import Ids
+from tesla_trace.kernel.interruptible import InterruptibleStop, Lost, is_killable
+from tesla_trace.kernel.notified import (
+    FLAG_SYNC_WAKE_UP,
+    IOCTL_RECV,
+    IOCTL_SET_FLAGS,
+    NOTIFICATION,
+    NotifyStop,
+)
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
 
-# linux/seccomp.h: struct seccomp_notif; seccomp_notif_resp and seccomp_notif_addfd behind their id
-NOTIFICATION = struct.Struct("=QIIiIQ6Q")
-ANSWER = struct.Struct("=qiI")
-ADDFD = struct.Struct("=IIII")
-
-IOCTL_RECV = 0xC0502100
-IOCTL_SEND = 0xC0182101
-IOCTL_ID_VALID = 0x40082102
-IOCTL_ADDFD = 0x40182103
-IOCTL_SET_FLAGS = 0x40082104
-
-FLAG_CONTINUE = 1
-FLAG_SYNC_WAKE_UP = 1
-ADDFD_SETFD = 1
-
-ERESTARTSYS = 512
+_ioctl = fcntl.ioctl
 
 
 def _linux() -> tuple[int, int]:
@@ -65,193 +48,6 @@ RECV_ENDS = _linux() >= (6, 11)
 """Whether RECV says ENOENT once the last process is gone, rather than wait for ever."""
 
 _ZEROS = bytes(NOTIFICATION.size)
-_DONE = ANSWER.pack(0, 0, 0)
-_CONTINUE = ANSWER.pack(0, 0, FLAG_CONTINUE)
-_ioctl = fcntl.ioctl
-
-
-class NotifyStop:
-    """A call that waits for its answer; see `trap.Stop`."""
-
-    __slots__ = (
-        "args",
-        "call",
-        "copied",
-        "id",
-        "thread",
-        "word",
-        "_given",
-        "_listener",
-        "_threads",
-    )
-
-    def __init__(
-        self,
-        listener: int,
-        threads: Threads,
-        id: bytes,
-        thread: int,
-        call: str,
-        args: tuple[int, ...],
-        word: int,
-    ) -> None:
-        self._listener = listener
-        self._threads = threads
-        self.id = id
-        self.thread = thread
-        self.call = call
-        self.args = args
-        self.word = word
-        self.copied = False
-        self._given = False
-
-    def unfold(self, subcalls: Mapping[int, tuple[str, int]]) -> None:
-        """Be the call that a socketcall(2) stands for, with its arguments as they are now.
-
-        Raises:
-            OSError, Gone: as `read` does.
-        """
-        which, address = self.args[:2]
-        self.call, count = subcalls[which]
-        words = struct.unpack(f"={count}I", self.read(address, 4 * count))
-        self.args = words + (0,) * (6 - count)
-        self.copied = True
-
-    def process(self) -> int:
-        try:
-            return self._threads[self.thread].process
-        except OSError:
-            return self.thread
-
-    def name(self) -> str:
-        try:
-            return self._threads[self.thread].name()
-        except OSError:
-            self._threads.forget(self.thread)  # the number may have passed to another thread
-        return proc.name(self.thread)
-
-    def file(self, fd: int) -> bytes | None:
-        if fd < 0:
-            return None
-        try:
-            return self._threads[self.thread].file(fd)
-        except OSError:
-            self._threads.forget(self.thread)  # the number may have passed to another thread
-        try:
-            return self._threads[self.thread].file(fd)
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-
-    def borrow(self, fd: int, file: bytes) -> int:
-        return self._threads[self.thread].borrow(fd, file)
-
-    def closes_on_exec(self, fd: int) -> bool:
-        return proc.closes_on_exec(self.thread, fd)
-
-    def standing(self) -> tuple[Ids, str, str]:
-        try:
-            return self._threads.standing(self.thread)
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise Gone from error
-
-    def groups(self) -> tuple[int, ...]:
-        return rights.groups(self.thread)
-
-    def network(self) -> int:
-        return namespaces.of(self.thread)
-
-    def lacks_rights(self) -> bool:
-        try:
-            return self._threads[self.thread].lacks_rights
-        except OSError:
-            return False
-
-    def moving(self) -> None:
-        self._threads.moving(self.process())
-
-    def making_epoll(self) -> None:
-        self._threads.making_epoll(self.thread)
-
-    def epolls(self) -> list[int]:
-        made = self._threads.epolls_made()
-        return self._threads[self.thread].epolls(made) if made else []
-
-    def read(self, address: int, size: int) -> bytes:
-        try:
-            data = memory.read(self.thread, address, size)
-        except OSError as error:
-            self._confirm()
-            raise _fault(error) from error
-        self._confirm()
-        return data
-
-    def write(self, address: int, data: bytes) -> None:
-        try:
-            memory.write(self.thread, address, data)
-        except OSError as error:
-            self._confirm()
-            raise _fault(error) from error
-
-    def write_many(self, pieces: Sequence[tuple[int, bytes]]) -> None:
-        try:
-            memory.write_many(self.thread, pieces)
-        except OSError as error:
-            self._confirm()
-            raise _fault(error) from error
-
-    def write_two(self, address: int, data: bytes, other: int, more: bytes) -> None:
-        try:
-            memory.write_two(self.thread, address, data, other, more)
-        except OSError as error:
-            self._confirm()
-            raise _fault(error) from error
-
-    def inject(self, fd: int, *, cloexec: bool, at: int | None = None) -> int:
-        flags = os.O_CLOEXEC if cloexec else 0
-        how, number = (0, 0) if at is None else (ADDFD_SETFD, at)
-        # A bytearray, for with bytes Python gives those back and not the descriptor.
-        request = bytearray(self.id + ADDFD.pack(how, fd, number, flags))
-        self._given = True
-        try:
-            return int(_ioctl(self._listener, IOCTL_ADDFD, request))
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINPROGRESS):
-                raise Gone from error
-            raise
-
-    def waiting(self) -> bool:
-        try:
-            _ioctl(self._listener, IOCTL_ID_VALID, self.id)
-        except OSError:
-            return False
-        return True
-
-    def interrupted(self) -> bool:
-        return pending.interrupts(self.thread) if self._given else pending.woken(self.thread)
-
-    def reply(self, value: int = 0) -> None:
-        self._send(ANSWER.pack(value, 0, 0) if value else _DONE)
-
-    def fail(self, number: int) -> None:
-        self._send(ANSWER.pack(0, -number, 0))
-
-    def proceed(self) -> None:
-        self._send(_CONTINUE)
-
-    def restart(self) -> None:
-        self._send(ANSWER.pack(0, -ERESTARTSYS, 0))
-
-    def _send(self, answer: bytes) -> None:
-        try:
-            _ioctl(self._listener, IOCTL_SEND, self.id + answer)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EINPROGRESS):
-                raise
-            # Gone, or answered before, so that nobody minds.
-
-    def _confirm(self) -> None:
-        if not self.waiting():
-            raise Gone
 
 
 class NotifyTrap:
@@ -260,12 +56,21 @@ class NotifyTrap:
     Args:
         calls: by the audit architecture, the name of each call's number.
         epolls: whether the program may have started with epoll descriptors.
+        once: calls that must not be done twice, should a signal keep their answer from the caller.
     """
 
     def __init__(
-        self, listener: int, calls: dict[int, dict[int, str]], *, epolls: bool = True
+        self,
+        listener: int,
+        calls: dict[int, dict[int, str]],
+        *,
+        epolls: bool = True,
+        once: Iterable[str] = (),
     ) -> None:
         self._listener = listener
+        self._kind: type[NotifyStop] | None = None
+        """How its calls wait, once that is known."""
+        self._lost = Lost(once)
         self._calls = calls
         self._arches = {arch.audit: arch for arch in arches()}
         self._wide = next((each.audit for each in self._arches.values() if each.word == 8), -1)
@@ -293,17 +98,34 @@ class NotifyTrap:
             return None
         assert isinstance(told, bytes)
         words = NOTIFICATION.unpack(told)  # id, thread, flags, number, arch, ip, args
-        if words[4] != self._wide:
-            return self._narrow(told[:8], words)
+        kind = self._kind or self._find_out(told[:8], words[1])
+        if words[4] != self._wide or words[3] not in self._wide_calls:
+            return self._narrow(kind, told[:8], words)
         call = self._wide_calls[words[3]]
-        return NotifyStop(self._listener, self._threads, told[:8], words[1], call, words[6:], 8)
+        stop = kind(self._listener, self._threads, told[:8], words[1], call, words[6:], 8)
+        return stop if kind is NotifyStop else self._afresh(stop)
 
-    def _narrow(self, id: bytes, words: tuple[int, ...]) -> NotifyStop | None:
-        """A call of a 32-bit program, or one that another makes as such a program does."""
-        arch = self._arches[words[4]]
-        call = self._calls[arch.audit][words[3]]
+    def _find_out(self, id: bytes, thread: int) -> type[NotifyStop]:
+        killable = is_killable(self._listener, id, thread)
+        kind = NotifyStop if killable else InterruptibleStop
+        if killable is not None:
+            self._kind = kind
+        return kind
+
+    def _narrow(
+        self, kind: type[NotifyStop], id: bytes, words: tuple[int, ...]
+    ) -> NotifyStop | None:
+        """A call of a 32-bit program, or one that another makes as such a program does.
+
+        One that is not ours to know, where the filter is not ours, is the kernel's.
+        """
+        arch = self._arches.get(words[4])
+        call = None if arch is None else self._calls.get(arch.audit, {}).get(words[3])
+        if arch is None or call is None:
+            kind(self._listener, self._threads, id, words[1], "", words[6:], 8).proceed()
+            return None
         args = tuple(word & 0xFFFFFFFF for word in words[6:])
-        stop = NotifyStop(self._listener, self._threads, id, words[1], call, args, arch.word)
+        stop = kind(self._listener, self._threads, id, words[1], call, args, arch.word)
         if call == MULTIPLEXER:
             try:
                 stop.unfold(arch.subcalls)
@@ -312,9 +134,16 @@ class NotifyTrap:
             except OSError as wrong:  # EPERM: as every call of a process that is not dumpable
                 stop.fail(errno.EACCES if wrong.errno == errno.EPERM else wrong.errno or errno.EIO)
                 return None
-        return stop
+        return stop if kind is NotifyStop else self._afresh(stop)
+
+    def _afresh(self, stop: NotifyStop) -> NotifyStop | None:
+        """None for a call that was done before, and has been answered."""
+        assert isinstance(stop, InterruptibleStop)
+        stop.lost = self._lost
+        return None if self._lost.answers(stop) else stop
 
     def close(self) -> None:
+        self._threads.close()
         os.close(self._listener)
 
     def _look(self) -> None:
@@ -322,10 +151,3 @@ class NotifyTrap:
         for _, state in self._ready.poll(0):
             if not state & select.POLLIN:
                 raise EOFError
-
-
-def _fault(error: OSError) -> OSError:
-    """What the caller is to see of our trouble with its memory."""
-    if error.errno in (errno.ESRCH, errno.ENOENT):
-        return OSError(errno.EFAULT, "its memory is gone")
-    return error

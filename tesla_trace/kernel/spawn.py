@@ -80,13 +80,24 @@ def install(bpf: bytes) -> int:
             seccomp(2).
     """
     program = _Fprog(len(bpf) // INSTRUCTION, bpf)
-    flags = FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV
-    words = (number_of("seccomp"), SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program))
+
+    def load(flags: int) -> int:
+        words = SECCOMP_SET_MODE_FILTER, flags | FLAG_NEW_LISTENER, ctypes.byref(program)
+        return check(libc.syscall(number_of("seccomp"), *words))
+
+    def load_as_may_be(flags: int) -> int:
+        try:
+            return load(flags)
+        except PermissionError:  # EACCES: without CAP_SYS_ADMIN it takes a promise, for ever
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
+            return load(flags)
+
     try:
-        return check(libc.syscall(*words))
-    except PermissionError:  # EACCES: without CAP_SYS_ADMIN it takes a promise, which is for ever
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
-        return check(libc.syscall(*words))
+        return load_as_may_be(FLAG_WAIT_KILLABLE_RECV)
+    except OSError as wrong:
+        if wrong.errno != errno.EINVAL:  # Linux before 5.19: any signal takes calls away
+            raise
+        return load_as_may_be(0)
 
 
 def initial_environment() -> dict[bytes, bytes]:

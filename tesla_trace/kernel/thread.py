@@ -218,6 +218,11 @@ class Threads:
         """
         self._moved.add(process)
 
+    def close(self) -> None:
+        """Let go of all of them."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
     def forget(self, number: int) -> None:
         """Ask anew, the next time."""
         thread = self._kept.pop(number, None)

@@ -28,6 +28,8 @@ class Stop(Protocol):
 
     They were only looked at here, so what the filter tests of registers may not hold for them.
     """
+    interruptible: bool
+    """Whether any signal takes the call away: then the thread runs on while we are still at it."""
 
     def process(self) -> int:
         """The number of the process that the thread belongs to; the thread's if it is gone."""
@@ -122,6 +124,16 @@ class Stop(Protocol):
         Raises:
             OSError: EMFILE: the thread may have no more.
             Gone: the call is over.
+        """
+
+    def give(self, fd: int, *, cloexec: bool) -> int:
+        """The call gives the thread a copy of our `fd`, as the lowest free number.
+
+        Returns:
+            That number.
+
+        Raises:
+            OSError, Gone: as `inject`; then the thread has nothing.
         """
 
     def waiting(self) -> bool:

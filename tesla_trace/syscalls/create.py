@@ -65,10 +65,9 @@ def _give(stop: Stop, made: ProgramSocket, flags: int) -> None:
     if flags & NONBLOCK:
         app.setblocking(False)
     try:
-        fd = stop.inject(app.fileno(), cloexec=bool(flags & CLOEXEC))
+        fd = stop.give(app.fileno(), cloexec=bool(flags & CLOEXEC))
     except (OSError, Gone):
         made.left()
         raise
     made.pair.given()
     made.seen = stop, fd
-    stop.reply(fd)

@@ -56,11 +56,13 @@ class Held:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._all: dict[Stop, Waiting] = {}
+        self._by_thread: dict[int, Stop] = {}
         self._alarm: Alarm | None = None
 
     def hold(self, waiting: Waiting) -> None:
         """Let a call wait until `release`, its deadline, or a signal."""
         self._all[waiting.stop] = waiting
+        self._by_thread[waiting.stop.thread] = waiting.stop
         if waiting.limit:
             late = self._loop.now() + waiting.limit
             waiting.alarm = self._loop.at(late, lambda: self._expire(waiting))
@@ -70,8 +72,17 @@ class Held:
     def release(self, stop: Stop) -> None:
         """The call is about to be answered."""
         waiting = self._all.pop(stop, None)
-        if waiting is not None and waiting.alarm is not None:
-            waiting.alarm.cancel()
+        if waiting is not None:
+            if self._by_thread.get(stop.thread) is stop:
+                del self._by_thread[stop.thread]
+            if waiting.alarm is not None:
+                waiting.alarm.cancel()
+
+    def calls(self, thread: int) -> None:
+        """A thread makes a call: it does not wait in another any more."""
+        stop = self._by_thread.get(thread)
+        if stop is not None:
+            self._drop(self._all[stop])
 
     def clear(self) -> None:
         """Nobody is left to be answered."""

@@ -131,6 +131,12 @@ REACHING: dict[str, tuple[Reaching, Conditions]] = {
 }
 """The same for calls that are about no socket yet.  For socket(2) see `rules`."""
 
+ONCE = frozenset(
+    "connect bind shutdown getsockopt sendto sendmsg sendmmsg"
+    " recvfrom recvmsg recvmmsg recvmmsg_time64".split()
+)
+"""Calls that do not do the same when they are done a second time; see `kernel.interruptible`."""
+
 SENDING = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
 """Calls whose flags may say to connect by the time that the kernel reads them, if it does."""
 
@@ -174,6 +180,7 @@ def _is_for_us(session: Session, stop: Stop) -> bool:
 def serve(session: Session, stop: Stop) -> None:
     """Do one trapped call, or leave it waiting."""
     try:
+        session.held.calls(stop.thread)
         if stop.copied and stop.call in SENDING and session.handing.must_not_send:
             raise error(errno.EOPNOTSUPP)
         if stop.copied and not _is_for_us(session, stop):

@@ -22,7 +22,7 @@ class FakeStop:
         self.memory = bytearray(memory)
         self.answers: list[object] = []
         self.word = 8
-        self.copied = False
+        self.copied = self.interruptible = False
         self.is_interrupted = self.is_gone = False
 
     def read(self, address: int, size: int) -> bytes:

@@ -94,6 +94,9 @@ class NoSession:
     def release(self, stop):
         self.said.append("released")
 
+    def calls(self, thread):
+        """None of its calls waits."""
+
     def crashed(self, stop, wrong):
         self.said.append(wrong)
 

@@ -65,7 +65,7 @@ def _take(session: Session, stop: Stop, process: int) -> None:
         finally:
             os.close(pidfd)
     try:
-        stop.reply(stop.inject(copy, cloexec=True))
+        stop.give(copy, cloexec=True)
     finally:
         os.close(copy)
 

@@ -57,6 +57,6 @@ def give(session: Session, stop: Stop, way: Way | None = None) -> None:
         if way is not None:
             session.uncovered(stop, way)
         session.strangers.born(made)
-        stop.reply(stop.inject(made, cloexec=bool(type & sockets.SOCK_CLOEXEC)))
+        stop.give(made, cloexec=bool(type & sockets.SOCK_CLOEXEC))
     finally:
         os.close(made)

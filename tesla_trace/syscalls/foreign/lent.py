@@ -186,7 +186,7 @@ class Lent:
         if taken is None:
             return False
         try:
-            stop.reply(give(self.session, *taken, stop))
+            give(self.session, *taken, stop)
         except Gone:
             self._kept.append(taken)
         except OSError as wrong:

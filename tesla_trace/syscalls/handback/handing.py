@@ -11,6 +11,8 @@ Facts, and what they mean for us:
   descriptor, and open another file there; and for a moment the socket is registered with no
   epoll.  So we look what the other threads do, and leave it for another time unless all of them
   sleep elsewhere.
+- A signal that takes the call away lets the thread run, and use what is being replaced: so where
+  any may, only what comes in is handed over, in the answer itself.
 - The real socket has what was set on it.  What the program's end kept is taken over, as is
   O_NONBLOCK; SIGIO (O_ASYNC, F_SETOWN) cannot be, for it is sent with the rights of who asked.
 - EPOLL_CTL_ADD adds EPOLLERR and EPOLLHUP, which a registration that has fired (EPOLLONESHOT) is
@@ -118,7 +120,7 @@ class HandingBack:
             socket.tries = 0
             self._session.say_once(f"connections are not handed back: {self.why_not}")
             return None
-        if not _lasts(socket, bottom):
+        if stop.interruptible or not _lasts(socket, bottom):
             socket.tries = 0
             return None
         if not (top.quiet and bottom.quiet and socket.pair.idle()) or socket.receivers:
@@ -129,13 +131,13 @@ class HandingBack:
         return None
 
     def hand_over(self, socket: Socket, stop: Stop, *, cloexec: bool) -> int | None:
-        """Give the calling thread the kernel's socket of a connection that has come in.
+        """Have the call give the kernel's socket of a connection that has come in.
 
         Returns:
             The descriptor that it got; None where that cannot be done.
 
         Raises:
-            OSError, Gone: as `Stop.inject`.
+            OSError, Gone: as `Stop.give`.
         """
         top, bottom, app = socket.top, socket.direct, socket.pair.app
         if not socket.tries or self.why_not or top is None or bottom is None or app is None:
@@ -150,7 +152,7 @@ class HandingBack:
             self._session.forget_handed(handed)
             return None
         try:
-            fd = stop.inject(bottom.real.fileno(), cloexec=cloexec)
+            fd = stop.give(bottom.real.fileno(), cloexec=cloexec)
         except BaseException:
             self._session.forget_handed(handed)
             _undress(bottom.real)

@@ -51,9 +51,7 @@ class Backlog:
             flow.abort()
             return self._not_accepted(wrong)
         self._ready.append((accepted, peer))
-        with suppress(OSError):  # full: enough of them are there
-            self._listener.pair.put_token()
-            self._tokens += 1
+        self._put_token()
         while self.waiting and self._ready:
             self._listener.session.held.release(stop := self.waiting.popleft())
             answer(self._listener, stop)
@@ -91,9 +89,20 @@ class Backlog:
         self._tokens -= 1
         return True
 
-    def put_back(self, taken: tuple[Socket, Address]) -> None:
-        """Nobody wanted it after all."""
+    def put_back(self, taken: tuple[Socket, Address], *, token: bool) -> None:
+        """Nobody wanted it after all.
+
+        Args:
+            token: one was taken out for it.
+        """
         self._ready.appendleft(taken)
+        if token:
+            self._put_token()
+
+    def _put_token(self) -> None:
+        with suppress(OSError):  # full: enough of them are there
+            self._listener.pair.put_token()
+            self._tokens += 1
 
     def close(self) -> None:
         """Nobody will accept: who waits is told so, who has come in is reset."""
@@ -170,46 +179,43 @@ def answer(listener: Socket, stop: Stop) -> bool:
     if backlog is None or taken is None:
         return False
     socket, peer = taken
+    spent = _spend_token(listener, backlog, stop)  # before: the caller may poll at once
     try:
-        fd = _give(listener, socket, peer, stop)
+        _give(listener, socket, peer, stop)
     except Gone:
-        backlog.put_back(taken)
+        backlog.put_back(taken, token=spent)
     except OSError as wrong:
         if wrong.errno == errno.EMFILE:  # the connection waits on, as natively
-            backlog.put_back(taken)
+            backlog.put_back(taken, token=spent)
         else:
             if socket.top is not None:
                 socket.top.abort()
             socket.left()
-            _spend_token(listener, backlog, stop)
         stop.fail(wrong.errno or errno.EIO)
-    else:
-        _spend_token(listener, backlog, stop)
-        stop.reply(fd)
     return True
 
 
-def _spend_token(listener: Socket, backlog: Backlog, stop: Stop) -> None:
+def _spend_token(listener: Socket, backlog: Backlog, stop: Stop) -> bool:
+    """Take one out, if there are too many; whether it was."""
     if backlog.spend_token():
         with suppress(OSError), listener.borrowed(stop, signed(stop.args[0])) as end:
             listener.pair.take_token(end)
+            return True
+    return False
 
 
-def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> int:
+def _give(listener: Socket, socket: Socket, peer: Address, stop: Stop) -> None:
     if listener.pair.has_settings:
         with listener.borrowed(stop, signed(stop.args[0])) as end:
             socket.pair.take_after(end)
-    return give(listener.session, socket, peer, stop)
+    give(listener.session, socket, peer, stop)
 
 
-def give(session: Session, socket: Socket, peer: Address, stop: Stop) -> int:
-    """Make a connection that has come in the caller's.
-
-    Returns:
-        The descriptor that it got.
+def give(session: Session, socket: Socket, peer: Address, stop: Stop) -> None:
+    """Make a connection that has come in the caller's, and answer the call.
 
     Raises:
-        OSError: EFAULT, EINVAL: no place for the peer's address; as `Stop.inject`.
+        OSError: EFAULT, EINVAL: no place for the peer's address; as `Stop.give`.
     """
     flags = signed(stop.args[3]) if stop.call == "accept4" else 0
     address, length = stop.args[1], stop.args[2]
@@ -222,9 +228,8 @@ def give(session: Session, socket: Socket, peer: Address, stop: Stop) -> int:
     cloexec = bool(flags & sockets.SOCK_CLOEXEC)
     if socket.top is not None:
         session.identify(socket.top.ctx.flow, stop)
-    if (fd := session.handing.hand_over(socket, stop, cloexec=cloexec)) is None:
-        fd = stop.inject(app.fileno(), cloexec=cloexec)
+    if session.handing.hand_over(socket, stop, cloexec=cloexec) is None:
+        fd = stop.give(app.fileno(), cloexec=cloexec)
         socket.pair.given()
         socket.seen = stop, fd
         socket.begin()
-    return fd

@@ -20,11 +20,12 @@ class Copied(FakeStop):
         self.copied, self.word = True, 4
         self.given = []
 
-    def inject(self, fd, *, cloexec, at=None):
+    def give(self, fd, *, cloexec):
         with socket.socket(fileno=os.dup(fd)) as made:
             blocks = os.get_blocking(fd)
             self.given.append((made.family, made.type, made.proto, blocks, cloexec))
         self.ours = fd
+        self.reply(7)
         return 7
 
 
@@ -34,7 +35,7 @@ class NoSession:
     def __init__(self, *words, guise=OURS, closed=False):
         self.stack = Stack(parse(words))
         self.closed = closed
-        self.acting = self.strangers = self.handing = self
+        self.acting = self.strangers = self.handing = self.held = self
         self.must_not_send = False
         self._guise = guise
         self.passed = []
@@ -44,6 +45,9 @@ class NoSession:
 
     def born(self, fd):
         """It is known from now on."""
+
+    def calls(self, thread):
+        """None of its calls waits."""
 
     def uncovered(self, stop, way):
         self.passed.append(way)
