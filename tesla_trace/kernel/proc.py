@@ -1,4 +1,8 @@
-"""What /proc says of a thread."""
+"""What /proc says of a thread.
+
+Files are read by os.open and os.read: `open` asks seven questions about each before it reads it,
+and a connect looks at five.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,32 @@ import resource
 from collections.abc import Iterator
 from functools import cache
 
-FDINFO = 4096
-"""Bytes of /proc/PID/fdinfo/FD that are read: what we want of it comes first."""
+ALONE = 3
+"""Links of /proc/PID/task where there is one thread: they are counted as subfolders are."""
+
+PIECE = 4096
+"""Bytes that the kernel gives of a file at a time, if it is made of lines."""
+
+
+def read(path: str, *, all: bool = True) -> bytes:
+    """A file.
+
+    Args:
+        all: to its end, however much that is.
+
+    Raises:
+        OSError: ENOENT or ESRCH, what it is about is gone.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(file, 2 * PIECE)
+        if not all or len(data) < PIECE // 2:  # a longer one gives pieces that are nearly full
+            return data
+        while more := os.read(file, 2 * PIECE):
+            data += more
+        return data
+    finally:
+        os.close(file)
 
 
 def status(thread: int) -> dict[str, str]:
@@ -17,8 +45,8 @@ def status(thread: int) -> dict[str, str]:
     Raises:
         OSError: ENOENT or ESRCH, there is no such thread.
     """
-    with open(f"/proc/{thread}/status", encoding="utf-8", errors="replace") as file:
-        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+    lines = read(f"/proc/{thread}/status").decode(errors="replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def process(thread: int) -> int:
@@ -33,8 +61,7 @@ def process(thread: int) -> int:
 def state(thread: int) -> str:
     """The letter of the state that the thread is in, as `ps` shows it; empty if it is gone."""
     try:
-        with open(f"/proc/{thread}/stat", "rb") as file:
-            return chr(file.read().rpartition(b")")[2][1])
+        return chr(read(f"/proc/{thread}/stat").rpartition(b")")[2][1])
     except (OSError, IndexError):
         return ""
 
@@ -47,8 +74,7 @@ def is_stopped(process: int) -> bool:
 def name(thread: int) -> str:
     """The thread's name, as `ps -o comm` shows it; empty if it is gone."""
     try:
-        with open(f"/proc/{thread}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().rstrip("\n")
+        return read(f"/proc/{thread}/comm").decode(errors="replace").rstrip("\n")
     except OSError:
         return ""
 
@@ -62,8 +88,7 @@ def pidfd(thread: int, fd: int) -> int | None:
 def makes_epoll(thread: int) -> bool:
     """Whether the thread is in a call that makes an epoll descriptor, as far as is known."""
     try:
-        with open(f"/proc/{thread}/syscall", "rb") as file:
-            word = file.read().split()[0]
+        word = read(f"/proc/{thread}/syscall").split()[0]
     except OSError:
         return False
     return word == b"running" or int(word) in _making_epoll()
@@ -91,6 +116,8 @@ def number_in(thread: int, process: int) -> int | None:
 def threads(process: int) -> list[int]:
     """The threads of a process; none if it is gone."""
     try:
+        if os.stat(f"/proc/{process}/task").st_nlink == ALONE:
+            return [process]
         return [int(each) for each in os.listdir(f"/proc/{process}/task")]
     except OSError:
         return []
@@ -104,10 +131,10 @@ def descendants(process: int) -> list[int]:
         process = rest.pop()
         for thread in threads(process):
             try:
-                with open(f"/proc/{process}/task/{thread}/children") as file:
-                    children = [int(each) for each in file.read().split()]
+                words = read(f"/proc/{process}/task/{thread}/children").split()
             except OSError:
                 continue
+            children = [int(each) for each in words]
             found += children
             rest += children
     return found
@@ -158,13 +185,8 @@ def has_room(thread: int) -> bool:
 
 def _fdinfo(thread: int, fd: int) -> dict[str, str]:
     try:
-        file = os.open(f"/proc/{thread}/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        first = read(f"/proc/{thread}/fdinfo/{fd}", all=False)  # an epoll's has a line for each
     except OSError:
         return {}
-    try:  # not by `open`, which asks five times more
-        lines = os.read(file, FDINFO).decode(errors="replace").splitlines()
-    except OSError:
-        return {}
-    finally:
-        os.close(file)
+    lines = first.decode(errors="replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)

@@ -59,8 +59,7 @@ def _sharing(process: int, others: Iterable[int]) -> Iterator[int]:
 
 def _may_use(thread: int, file: bytes) -> bool:
     try:
-        with open(f"/proc/{thread}/syscall", "rb") as call:
-            words = call.read().split()
+        words = proc.read(f"/proc/{thread}/syscall").split()
         if words[0] == b"running":
             return True
         number = int(words[0])
