@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from tesla_trace.front import FrontEnd
     from tesla_trace.kernel.signals import Signals
     from tesla_trace.summary import Summary
+    from tesla_trace.supervisor import Supervisor
 
 USAGE = 2
 """Exit status for a command line that makes no sense."""
 
 NO_TRAP = 3
 """Exit status where this machine does not let us trap system calls."""
+
+NOT_ATTACHED = 1
+"""Exit status where a process cannot be attached to."""
 
 DATAPATHS = ("auto", "splice", "handlers")
 """See `io.datapath`, which is not imported only to take words apart."""
@@ -52,6 +56,9 @@ joined with and, or, not, ( ).
   --datapath=WAY
                how bytes travel that no handler wants to see: `auto` gives the program the kernel's
                own socket where that is safe, `splice` lets the kernel move them, `handlers` not
+  --attach PID put a process that runs already under the handlers, in place of starting PROGRAM;
+               Ctrl-C lets it go again
+  --tree       with --attach: also all processes that it has started
   --wait       return only when every process is gone and every byte has been delivered
   -d           log each call that crosses a handler
   --           the program follows, whatever it is called
@@ -75,6 +82,10 @@ class Words:
     datapath: str = "auto"
     wait: bool = False
     debug: bool = False
+    attach: int = 0
+    """The process to attach to, in place of starting a program."""
+    tree: bool = False
+    """Whether also to all below it."""
     action: str = ""
     """What to do in place of running a program: the option's name."""
     value: str = ""
@@ -90,6 +101,7 @@ def take_apart(argv: Sequence[str]) -> Words:
     words, rest = Words(), list(argv)
     valued = {"--log": "a file name", "--report": "a file name", "--keygen": "a file name"}
     valued |= {"--datapath": "a way", "--rules": "a file name", "--explain": "HOST:PORT"}
+    valued |= {"--attach": "a process"}
     while rest:
         word = rest[0]
         name, equals, value = word.partition("=")
@@ -117,6 +129,10 @@ def take_apart(argv: Sequence[str]) -> Words:
             if value not in DATAPATHS:
                 raise ValueError(f"--datapath={value}: not one of {' '.join(DATAPATHS)}")
             words.datapath = value
+        elif name == "--attach":
+            words.attach = _process(name, value)
+        elif word == "--tree":
+            words.tree = True
         elif word == "--strict":
             words.strict = True
         elif word == "--wait":
@@ -133,6 +149,12 @@ def take_apart(argv: Sequence[str]) -> Words:
     return words
 
 
+def _process(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) < 1 << 31:
+        raise ValueError(f"{name}={value}: not the number of a process")
+    return int(value)
+
+
 def main() -> None:
     """Run the command line of this process."""
     gc.disable()  # until the supervisor runs: what is imported stays
@@ -145,7 +167,11 @@ def main() -> None:
     from tesla_trace.flow import UsageError
 
     try:
-        if not words.program and words.handlers and all("=" not in w for w in words.handlers):
+        if (
+            not (words.program or words.attach)
+            and words.handlers
+            and all("=" not in w for w in words.handlers)
+        ):
             if not words.action:
                 return _usage(words.handlers)
         stack = stacked(words)
@@ -153,7 +179,11 @@ def main() -> None:
         die(str(wrong), USAGE)
     if words.action:
         return _explain(words, stack)
-    if not words.program:
+    if words.program and words.attach:
+        die("either a program is started, or --attach is for one that runs", USAGE)
+    if words.tree and not words.attach:
+        die("--tree: only with --attach", USAGE)
+    if not words.program and not words.attach:
         die("no program given; tesla_trace --help says more", USAGE)
     if words.strict:
         _refuse_connected()
@@ -224,25 +254,17 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
     try:
         from tesla_trace import front
         from tesla_trace.flow import trace
-        from tesla_trace.io.datapath import Datapath
         from tesla_trace.kernel.spawn import ExecError, FilterError
-        from tesla_trace.launch import Launch
+        from tesla_trace.target import Unattachable
+
+        start = _attach if words.attach else _launch
+        supervisor_for = start(words, stack, report, summary)
     except RuntimeError as wrong:  # pyseccomp finds no libseccomp
         die(f"{wrong}; tesla_trace --doctor says more", NO_TRAP)
 
     def supervise(end: FrontEnd, signals: Signals) -> int:
         try:
-            supervisor = Launch(
-                words.program,
-                stack,
-                report,
-                signals,
-                end,
-                stay=words.wait,
-                strict=words.strict,
-                datapath=Datapath(words.datapath),
-                summary=summary,
-            )
+            supervisor = supervisor_for(signals, end)
         except ExecError as wrong:
             report.write(str(wrong))
             return wrong.status
@@ -251,6 +273,9 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
 
             report.write(why_no_filter(wrong.errno))
             return NO_TRAP
+        except Unattachable as wrong:
+            report.write(str(wrong))
+            return NOT_ATTACHED
         try:
             supervisor.run()
         except BaseException as wrong:
@@ -260,6 +285,43 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
         return 0
 
     front.run(supervise)
+
+
+Start = Callable[["Signals", "FrontEnd"], "Supervisor"]
+
+
+def _launch(words: Words, stack: Stack, report: Report, summary: Summary | None) -> Start:
+    from tesla_trace.io.datapath import Datapath
+    from tesla_trace.launch import Launch
+
+    return lambda signals, end: Launch(
+        words.program,
+        stack,
+        report,
+        signals,
+        end,
+        stay=words.wait,
+        strict=words.strict,
+        datapath=Datapath(words.datapath),
+        summary=summary,
+    )
+
+
+def _attach(words: Words, stack: Stack, report: Report, summary: Summary | None) -> Start:
+    from tesla_trace.attach import Attach
+    from tesla_trace.io.datapath import Datapath
+
+    return lambda signals, end: Attach(
+        words.attach,
+        stack,
+        report,
+        signals,
+        end,
+        tree=words.tree,
+        strict=words.strict,
+        datapath=Datapath(words.datapath),
+        summary=summary,
+    )
 
 
 def _explain(words: Words, stack: Stack) -> None:

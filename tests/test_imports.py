@@ -60,7 +60,7 @@ MAY_IMPORT = {
 }
 """What of ours the files of a directory may import."""
 
-OUTERMOST = {"cli", "front", "launch", "supervisor"}
+OUTERMOST = {"attach", "cli", "front", "launch", "supervisor"}
 """Files of `tesla_trace` that only they, and `__main__`, import."""
 
 NO_IO = {"handlers", "tesla_trace/flow"}

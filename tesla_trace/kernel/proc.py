@@ -85,6 +85,15 @@ def pidfd(thread: int, fd: int) -> int | None:
     return number if number > 0 else None
 
 
+def call(thread: int) -> int:
+    """The number of the system call that the thread is in; -1 if it is in none, or gone."""
+    try:
+        with open(f"/proc/{thread}/syscall", "rb") as file:
+            return int(file.read().split()[0])
+    except (OSError, ValueError, IndexError):  # `running`
+        return -1
+
+
 def makes_epoll(thread: int) -> bool:
     """Whether the thread is in a call that makes an epoll descriptor, as far as is known."""
     try:

@@ -15,6 +15,7 @@ import threading
 import pytest
 
 from tests.e2e import plain
+from tests.e2e.attaching import attached
 from tests.e2e.peers import microsocks
 from tests.e2e.process import LIMIT, TESLA_TRACE, run, start, under
 
@@ -242,6 +243,31 @@ def test_inherited():
             ran = inherit(given, *words)
             assert ran.stdout == out and "not covered: 1 socket inherited (python)" in ran.stderr
             assert ("1 socket inherited refused (python)\n" in ran.stderr) == (out != "sent\n")
+
+
+HAD_BEFORE = """
+import socket, sys
+had = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+print("ready", flush=True)
+sys.stdin.readline()
+had.sendall(b"hello")
+print(had.connect_ex(had.getpeername()), flush=True)
+"""
+
+
+def test_had_before():
+    for ours, number in ((["+dummy"], 106), (["--strict", "+dummy"], 93)):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            with start(sys.executable, "-c", HAD_BEFORE, listener.getsockname()[1]) as program:
+                program.until("ready")
+                with attached(program.pid, *ours) as tracer, listener.accept()[0] as client:
+                    assert "1 connection left alone" in tracer.out
+                    program.process.stdin.write(b"go\n")
+                    program.process.stdin.flush()
+                    program.until(f"{number}\n")
+                    assert client.recv(5) == b"hello"
+                    program.process.stdin.close()
+                    tracer.until("not covered: 1 connection from before")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to take from another process")

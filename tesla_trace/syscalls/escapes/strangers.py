@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tesla_trace.flow import printable
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.arguments.words import error
@@ -50,6 +51,13 @@ class Strangers:
                         self._told.add(name)
                     self._remember(name, WAYS["inherited"])
                     self._session.counted.add(WAYS["inherited"], program, refused=False)
+
+    def before(self, fd: int, program: str) -> None:
+        """A connection that a process had before us; `fd` is a copy, and it is counted now."""
+        self._remember(name := proc.socket_name(fd), WAYS["before"])
+        if not self._session.closed:
+            self._told.add(name)
+        self._session.counted.add(WAYS["before"], printable(program), refused=False)
 
     def born(self, fd: int) -> None:
         """A socket that was let through: it has been counted already."""

@@ -85,6 +85,15 @@ WAYS: dict[str, Way] = {
         "what is refused is to connect, bind, send to; with `--strict` nothing starts with a"
         " connection",
     ),
+    "before": Way(
+        "a connection that a process had before `--attach`",
+        COUNTED,
+        "test_had_before",
+        errno.EPROTONOSUPPORT,
+        "connection from before",
+        "connections from before",
+        "what is refused is to connect, bind, send to",
+    ),
     "received": Way(
         "a connection or UDP socket received from outside (SCM_RIGHTS)",
         COUNTED,

@@ -56,7 +56,7 @@ def count_connections(session: Session, process: int) -> None:
         if name.startswith("socket:["):
             with suppress(OSError), closing(Thread(process)) as thread:
                 with sockets.socket(fileno=thread.borrow(fd, name.encode())) as found:
-                    if _is_tcp(found) and tcp_state(found) not in (CLOSE, LISTEN):
+                    if is_tcp(found) and tcp_state(found) not in (CLOSE, LISTEN):
                         peer = shown(found.getpeername())
                         session.say_once(f"descriptor {fd}, a connection to {peer}: {LEFT_ALONE}")
 
@@ -81,7 +81,7 @@ def look(session: Session, stop: Stop, fd: int) -> sockets.socket | None:
     if not file.startswith(b"socket:["):
         raise error(errno.EBADF if proc.flags(stop.thread, fd) & os.O_PATH else errno.ENOTSOCK)
     copy = sockets.socket(fileno=stop.borrow(fd, file))
-    if _is_tcp(copy) and session.stack.serves(sockets.SOCK_STREAM):
+    if is_tcp(copy) and session.stack.serves(sockets.SOCK_STREAM):
         return copy
     if _is_stream(copy):
         if session.stack.refuses(None):
@@ -131,7 +131,7 @@ def adopt_before_start(session: Session, fds: Iterable[int]) -> dict[int, Socket
     by_file: dict[bytes, Socket] = {}
     for fd in fds if session.closed else ():
         with suppress(OSError), sockets.socket(fileno=os.dup(fd)) as found:
-            if _is_tcp(found) and tcp_state(found) == CLOSE:
+            if is_tcp(found) and tcp_state(found) == CLOSE:
                 file = proc.socket_name(found.fileno())
                 if file not in by_file:
                     by_file[file] = _stand_in(session, found, OURS)
@@ -215,7 +215,8 @@ def _is_stream(found: sockets.socket) -> bool:
     return inet and found.type == sockets.SOCK_STREAM
 
 
-def _is_tcp(found: sockets.socket) -> bool:
+def is_tcp(found: sockets.socket) -> bool:
+    """Whether it is a socket of TCP."""
     return _is_stream(found) and found.proto == sockets.IPPROTO_TCP
 
 

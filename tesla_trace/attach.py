@@ -1,0 +1,161 @@
+"""Processes that run already: they are put under the handlers, and let go again.
+
+Facts: a process that is started while we look is below one that we have attached to, and then
+under the same filter; or its parent was not attached to yet, and then it is found when we look
+below that.  A process whose parent ends is below nobody that we look at.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tesla_trace import front as fronts
+from tesla_trace.flow import Stack
+from tesla_trace.front import FrontEnd
+from tesla_trace.io.datapath import Datapath
+from tesla_trace.kernel import filter as filters
+from tesla_trace.kernel import proc
+from tesla_trace.kernel.members import Joined
+from tesla_trace.kernel.notify import NotifyTrap
+from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge
+from tesla_trace.kernel.signals import Signals
+from tesla_trace.report import Report
+from tesla_trace.supervisor import Supervisor, raise_limit
+from tesla_trace.syscalls import table
+from tesla_trace.syscalls.foreign.survey import Survey
+from tesla_trace.target import Unattachable, check, label, why_not_allowed
+
+if TYPE_CHECKING:
+    from tesla_trace.summary import Summary
+
+ROUNDS = 10
+"""Looks for processes that are new; one that starts processes without end has orphans anyway."""
+
+
+class Taken(Unattachable):
+    """Its calls go to another supervisor."""
+
+
+class Attach(Supervisor):
+    """One process that runs, or with `tree` all that are below it, too, from now on.
+
+    Args:
+        others: as of `Supervisor`.
+
+    Raises:
+        Unattachable: nothing was done.
+    """
+
+    def __init__(
+        self,
+        process: int,
+        stack: Stack,
+        report: Report,
+        signals: Signals,
+        front: FrontEnd,
+        *,
+        tree: bool,
+        strict: bool = False,
+        datapath: Datapath = Datapath.AUTO,
+        summary: Summary | None = None,
+    ) -> None:
+        super().__init__(
+            stack, report, signals, front, strict=strict, datapath=datapath, summary=summary
+        )
+        self.status = 0
+        raise_limit()
+        self._members = self.session.members = Joined()
+        if self.session.closed:
+            self.session.handing.why_not = "the program ran before us, and Landlock cannot be had"
+        rules = table.rules(stack, closed=self.session.closed)
+        self._bpf, self._numbers = filters.build(rules), filters.numbers(rules)
+        process = _leader(process)
+        self._attach(process)
+        more = list(self._attach_below(process)) if tree else []
+        survey = Survey(self.session)
+        for each in (process, *more):
+            nudge(each)
+            survey.look(each)
+        fronts.let_go((0, 1), front.inherited)
+        self.listen()
+        also = f" and {len(more)} more" if more else ""
+        report.write(f"attached to {label(process)}{also}: {survey}")
+
+    def _attach(self, process: int) -> None:
+        """Serve the calls of a process from now on.
+
+        Raises:
+            Unattachable: nothing was done.
+        """
+        check(process, (os.getpid(), os.getppid()))
+        try:
+            listener = install_in(process, self._bpf)
+        except PermissionError:
+            raise Unattachable(why_not_allowed(process)) from None
+        except ProcessLookupError:
+            raise Unattachable(f"{process} ended meanwhile") from None
+        except TimeoutError:
+            raise Unattachable(f"{label(process)} does not stop: it waits in the kernel") from None
+        except OSError as wrong:
+            kind = Taken if wrong.errno == errno.EBUSY else Unattachable
+            raise kind(f"{label(process)}: {_why(wrong)}") from None
+        self._members.add(process)
+        self.serving.add(NotifyTrap(listener, self._numbers))
+
+    def _attach_below(self, root: int) -> Iterator[int]:
+        """Attach to all that were started before their parent was attached to."""
+        looked_at: set[int] = set()
+        for _ in range(ROUNDS):
+            new = [each for each in proc.descendants(root) if each not in looked_at]
+            if not new:
+                return
+            for process in new:
+                looked_at.add(process)
+                try:
+                    self._attach(process)
+                except Taken:
+                    continue  # it was started since its parent was attached to
+                except Unattachable as wrong:
+                    if proc.state(process) not in ("", "Z", "X"):
+                        self.report.write(f"left alone: {wrong}")
+                else:
+                    yield process
+
+    def all_gone(self) -> None:
+        """They have ended by themselves."""
+        self.finish()
+
+    def child_changed(self) -> None:
+        """Of ours there is none, but what is traced seems to be one."""
+        let_go()
+
+    def signalled(self, number: int) -> None:
+        """Let go of the processes."""
+
+    def leaving(self) -> None:
+        """Nothing is to do."""
+
+    def front_gone(self) -> None:
+        """Who kills the front wants to be rid of us."""
+
+    def front_went_on(self, stop: int) -> None:
+        """The processes are not stopped with it."""
+
+
+def _leader(process: int) -> int:
+    """The process, where it is the number of a thread."""
+    try:
+        return proc.process(process)
+    except OSError:
+        return process
+
+
+def _why(wrong: OSError) -> str:
+    if wrong.errno == errno.EBUSY:
+        return "its calls go to another supervisor: of tesla_trace, or of its container"
+    if wrong.errno in (errno.EINVAL, errno.ENOSYS):
+        return f"{wrong.strerror}; tesla_trace --doctor says more"
+    return wrong.strerror or str(wrong)

@@ -1,0 +1,131 @@
+"""A process that is to be attached to: what it is, and why it cannot be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from pwd import getpwuid
+
+from tesla_trace.flow import printable
+from tesla_trace.kernel import proc
+from tesla_trace.kernel.rights import capabilities
+
+CAP_SYS_PTRACE = 1 << 19
+
+PF_KTHREAD = 0x00200000
+"""In the flags of /proc/PID/stat (linux/sched.h): it runs in the kernel only."""
+
+YAMA = "sys/kernel/yama/ptrace_scope"
+
+_SCOPES = {
+    "1": "as root, or after `sysctl kernel.yama.ptrace_scope=0`",
+    "2": "as root, or after `sysctl kernel.yama.ptrace_scope=0`",
+}
+
+
+class Unattachable(Exception):
+    """It cannot be; the text is for the user."""
+
+
+def label(process: int) -> str:
+    """Its name and number, for the log."""
+    return f"{printable(proc.name(process))} ({process})"
+
+
+def check(process: int, ours: tuple[int, ...], root: str = "/proc") -> None:
+    """See that nothing is known to be in the way.
+
+    Args:
+        ours: the processes that are tesla_trace itself.
+        root: where proc(5) is.
+
+    Raises:
+        Unattachable: something is.
+    """
+    if process in ours:
+        raise Unattachable(f"{process} is tesla_trace itself")
+    try:
+        status = _status(process, root)
+    except OSError:
+        raise Unattachable(f"there is no process {process}") from None
+    if process == 1:
+        raise Unattachable(
+            "1 is init, of which all others come; attach to one of those, and to what runs in a"
+            " container from outside of it, by the number that it has there"
+        )
+    name = f"{printable(status['Name'])} ({process})"
+    if _flags(process, root) & PF_KTHREAD:
+        raise Unattachable(f"{name} is a thread of the kernel, and makes no system calls")
+    if status["State"][:1] in "ZX":
+        raise Unattachable(f"{name} has ended already; its parent has not asked for its status yet")
+    if tracer := int(status.get("TracerPid", "0")):
+        by = _name(tracer, root)
+        raise Unattachable(f"{name} is traced by {by} ({tracer}) already: end that first")
+    if status.get("Seccomp") == "1":
+        raise Unattachable(f"{name} has bound itself to read and write only (seccomp strict mode)")
+
+
+def why_not_allowed(process: int, root: str = "/proc") -> str:
+    """Why we may not trace it, and what to do about that."""
+    try:
+        status = _status(process, root)
+    except OSError:
+        return f"{process} ended meanwhile"
+    name = f"{printable(status['Name'])} ({process})"
+    if int(status.get("TracerPid", "0")):
+        return f"{name} is traced by another process since a moment ago: end that first"
+    uid, effective = map(int, status["Uid"].split()[:2])
+    if (uid, effective) != (os.getuid(), os.getuid()) and os.geteuid():
+        whose = f"belongs to {_user(uid)}"
+        if effective != uid:
+            whose = f"runs with the rights of {_user(effective)} (a set-uid program)"
+        return f"{name} {whose}: run tesla_trace as root"
+    if os.geteuid() and (scope := _scope(root)) in _SCOPES:
+        how = _SCOPES[scope]
+        return f"{name} is not below us, and Yama lets nobody else trace it: run this {how}"
+    if _scope(root) == "3":
+        return "tracing is switched off until the next boot (kernel.yama.ptrace_scope is 3)"
+    if not capabilities(0) & CAP_SYS_PTRACE:
+        if os.geteuid():
+            return (
+                f"{name} keeps others from looking into it (prctl PR_SET_DUMPABLE), or has rights"
+                " that we have not: run tesla_trace as root"
+            )
+        return (
+            f"it takes CAP_SYS_PTRACE to trace {name} (in a container: --cap-add SYS_PTRACE);"
+            " or run tesla_trace outside of the container"
+        )
+    return f"the kernel does not let us trace {name}: a rule of SELinux, AppArmor or the like"
+
+
+def _status(process: int, root: str) -> dict[str, str]:
+    lines = Path(f"{root}/{process}/status").read_text(errors="replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _flags(process: int, root: str) -> int:
+    try:
+        return int(Path(f"{root}/{process}/stat").read_bytes().rpartition(b")")[2].split()[6])
+    except (OSError, IndexError):
+        return 0
+
+
+def _name(process: int, root: str) -> str:
+    try:
+        return printable(_status(process, root)["Name"])
+    except OSError:
+        return "another process"
+
+
+def _scope(root: str) -> str:
+    try:
+        return Path(f"{root}/{YAMA}").read_text().strip()
+    except OSError:
+        return "0"
+
+
+def _user(uid: int) -> str:
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
