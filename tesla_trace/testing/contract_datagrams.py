@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tesla_trace.testing.contract import PROFILE
 from tesla_trace.testing.datagrams import Air, App
 
 RELAYED = ["+socks=10.0.0.9:1080"]
@@ -38,9 +39,6 @@ STEP = st.one_of(
     st.tuples(st.just("take"), st.just(0), st.booleans()),
     st.tuples(st.just("run"), st.just(0), st.sampled_from([0, 0.05, 1])),
 )
-
-SHARED = [HealthCheck.differing_executors]
-"""One test is inherited by many classes."""
 
 
 def meeting(words: list[str], **facts: Any) -> Meeting:
@@ -72,7 +70,7 @@ class DatagramContract:
         """Have applications meet; see `meeting`."""
         return lambda **facts: meeting(words, **facts)
 
-    @settings(max_examples=40, suppress_health_check=SHARED)
+    @settings(PROFILE, max_examples=40)
     @given(steps=st.lists(STEP, max_size=30), probed=st.booleans())
     def test_each_arrives_once_whole_and_in_order(
         self, words: list[str], steps: list[tuple[str, int, Any]], probed: bool
