@@ -1,5 +1,7 @@
 """A selection of CPython's own suites does the same under us; `make conformance` runs them all."""
 
+import functools
+
 import pytest
 
 from conformance import compare, configurations, run, suites
@@ -15,6 +17,12 @@ def interpreter():
         pytest.skip(f"needs the suites: {wrong}")
 
 
+@functools.cache
+def natively(suite):
+    """What becomes of its tests without us: asked once, for it takes as long as with us."""
+    return run.outcomes(suite, NATIVE)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("words", configurations.CONFIGURATIONS.values())
 @pytest.mark.parametrize("suite", suites.SHORT, ids=lambda suite: suite.module)
@@ -22,7 +30,7 @@ def test_same_as_natively(suite, words):
     def alone(test, ours):
         return run.again(suite, test, words if ours else NATIVE)
 
-    native, ours = run.outcomes(suite, NATIVE), run.outcomes(suite, words)
+    native, ours = natively(suite), run.outcomes(suite, words)
     assert sum(each.what == "ok" for each in native.values()) > 5
 
     def whole():
