@@ -53,7 +53,9 @@ def tesla(*words: str) -> list[str]:
 
 def supervisor_of(front: int) -> int:
     """The child of tesla_trace's first process, once the program runs."""
-    return int(Path(f"/proc/{front}/task/{front}/children").read_text().split()[0])
+    for _ in range(2):  # by way of the keeper
+        front = int(Path(f"/proc/{front}/task/{front}/children").read_text().split()[0])
+    return front
 
 
 @cache

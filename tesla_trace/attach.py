@@ -18,6 +18,7 @@ from tesla_trace.front import FrontEnd
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel import proc
+from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.members import Joined
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge
@@ -66,6 +67,8 @@ class Attach(Supervisor):
             stack, report, signals, front, strict=strict, datapath=datapath, summary=summary
         )
         self.status = 0
+        self._keeper = front.keeper
+        self._ours = os.getpid(), os.getppid(), front.process
         raise_limit()
         self._members = self.session.members = Joined()
         if self.session.closed:
@@ -90,7 +93,7 @@ class Attach(Supervisor):
         Raises:
             Unattachable: nothing was done.
         """
-        check(process, (os.getpid(), os.getppid()))
+        check(process, self._ours)
         try:
             listener = install_in(process, self._bpf)
         except PermissionError:
@@ -103,7 +106,10 @@ class Attach(Supervisor):
             kind = Taken if wrong.errno == errno.EBUSY else Unattachable
             raise kind(f"{label(process)}: {_why(wrong)}") from None
         self._members.add(process)
-        self.serving.add(NotifyTrap(listener, self._numbers))
+        ledger = Ledger()
+        if self._keeper is not None:
+            self._keeper.keep(listener, self._numbers, ledger=ledger.file)
+        self.serving.add(NotifyTrap(listener, self._numbers, ledger=ledger))
 
     def _attach_below(self, root: int) -> Iterator[int]:
         """Attach to all that were started before their parent was attached to."""

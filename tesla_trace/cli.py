@@ -30,6 +30,9 @@ NOT_ATTACHED = 1
 DATAPATHS = ("auto", "splice", "handlers")
 """See `io.datapath`, which is not imported only to take words apart."""
 
+ON_CRASH = ("open", "closed", "kill")
+"""See `keeper.answers`, likewise."""
+
 HELP = """\
 usage: tesla_trace [--OPTION] ... +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM ARG ...
        tesla_trace +HANDLER          what that handler does, and its options
@@ -59,6 +62,10 @@ joined with and, or, not, ( ).
   --attach PID put a process that runs already under the handlers, in place of starting PROGRAM;
                Ctrl-C lets it go again
   --tree       with --attach: also all processes that it has started
+  --on-crash=WHAT
+               what becomes of the program when our supervisor dies: `open` lets it make new sockets
+               of the kernel's own, `closed` lets it reach no network, `kill` kills it with all that
+               it started; `closed` with --strict and handlers not to be bypassed, else `open`
   --wait       return only when every process is gone and every byte has been delivered
   -d           log each call that crosses a handler
   --           the program follows, whatever it is called
@@ -80,6 +87,7 @@ class Words:
     report: str | None = None
     strict: bool = False
     datapath: str = "auto"
+    on_crash: str = ""
     wait: bool = False
     debug: bool = False
     attach: int = 0
@@ -101,7 +109,7 @@ def take_apart(argv: Sequence[str]) -> Words:
     words, rest = Words(), list(argv)
     valued = {"--log": "a file name", "--report": "a file name", "--keygen": "a file name"}
     valued |= {"--datapath": "a way", "--rules": "a file name", "--explain": "HOST:PORT"}
-    valued |= {"--attach": "a process"}
+    valued |= {"--attach": "a process", "--on-crash": "what"}
     while rest:
         word = rest[0]
         name, equals, value = word.partition("=")
@@ -133,6 +141,10 @@ def take_apart(argv: Sequence[str]) -> Words:
             words.attach = _process(name, value)
         elif word == "--tree":
             words.tree = True
+        elif name == "--on-crash":
+            if value not in ON_CRASH:
+                raise ValueError(f"--on-crash={value}: not one of {' '.join(ON_CRASH)}")
+            words.on_crash = value
         elif word == "--strict":
             words.strict = True
         elif word == "--wait":
@@ -254,7 +266,9 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
     try:
         from tesla_trace import front
         from tesla_trace.flow import trace
+        from tesla_trace.keeper.answers import OnCrash
         from tesla_trace.kernel.spawn import ExecError, FilterError
+        from tesla_trace.successor import kept
         from tesla_trace.target import Unattachable
 
         start = _attach if words.attach else _launch
@@ -284,7 +298,9 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
             return front.LOST
         return 0
 
-    front.run(supervise)
+    closed = words.strict or stack.exclusive
+    policy = OnCrash(words.on_crash or ("closed" if closed else "open"))
+    front.run(kept(supervise, report, policy))
 
 
 Start = Callable[["Signals", "FrontEnd"], "Supervisor"]

@@ -8,6 +8,7 @@ the terminal sends reaches the program by itself; what a process sends to the fr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import select
@@ -15,12 +16,17 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from tesla_trace.kernel import proc
+from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from tesla_trace.kernel.signals import Signals, take
 from tesla_trace.report import tell
+
+if TYPE_CHECKING:
+    from tesla_trace.keeper.channel import KeeperEnd
 
 WORD = struct.Struct("=ii")
 """One message of the channel: what, and a number."""
@@ -40,6 +46,15 @@ class FrontEnd(NamedTuple):
     group: int
     inherited: list[int]
     """The descriptors besides 0, 1 and 2 that are the program's and not ours."""
+    process: int
+    pidfd: int
+    keeper: KeeperEnd | None = None
+    """Whom to tell what is to be kept if we die."""
+
+    def wake(self) -> None:
+        """Continue the front, if it is still there."""
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGCONT)
 
 
 def inherited() -> list[int]:
@@ -63,6 +78,23 @@ def let_go(standard: Iterable[int], others: Iterable[int]) -> None:
         os.close(fd)
 
 
+def kill_all(limit: float = 10.0) -> None:
+    """End all processes below us, however often they fork; they become ours as they lose parents.
+
+    Args:
+        limit: seconds that the kernel may take.
+    """
+    end = time.monotonic() + limit
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < end:
+            for process in proc.descendants(os.getpid()):
+                with contextlib.suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            signal.sigtimedwait([signal.SIGCHLD], 0.01)
+
+
 def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
     """Fork the supervisor, and be the front.
 
@@ -75,18 +107,20 @@ def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
         stream.flush()
-    group = os.getpgid(0)
+    group, us, pidfd = os.getpgid(0), os.getpid(), os.pidfd_open(os.getpid())
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     pid = os.fork()
     if pid == 0:
         status = LOST
         try:
             ours.close()
             os.setpgid(0, 0)
-            status = supervise(FrontEnd(theirs, group, theirs_alone), signals)
+            status = supervise(FrontEnd(theirs, group, theirs_alone, us, pidfd), signals)
         finally:
             os._exit(status)
     theirs.close()
     let_go((0, 1), theirs_alone)
+    os.close(pidfd)
     _Front(pid, ours, signals).run()
 
 
@@ -149,7 +183,7 @@ class _Front:
         """The supervisor has ended before the program was said to."""
         _, status = os.waitpid(self._supervisor, 0)
         if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            tell(f"the supervisor was killed by signal {number}; the program cannot go on")
+            tell("the supervisor was killed, and its keeper; so the program is, too")
+            kill_all()
             os._exit(LOST)
         os._exit(os.WEXITSTATUS(status) or LOST)

@@ -13,10 +13,11 @@ from tesla_trace.front import STARTED, STOPPED, FrontEnd, let_go
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel import proc
+from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.signals import Signals
-from tesla_trace.kernel.spawn import spawn
+from tesla_trace.kernel.spawn import Program, spawn
 from tesla_trace.kernel.thread import EPOLL
 from tesla_trace.report import Report
 from tesla_trace.supervisor import Supervisor, raise_limit
@@ -61,7 +62,7 @@ class Launch(Supervisor):
             stack, report, signals, front, strict=strict, datapath=datapath, summary=summary
         )
         self._stay = stay
-        self._parent = os.getppid()
+        self._end = front
         self._stops, self._stopped = 0, False
         self._awake = 0
         """The number of the last stop that the front came out of."""
@@ -80,14 +81,19 @@ class Launch(Supervisor):
         ends = {fd: each.pair.app.fileno() for fd, each in adopted.items() if each.pair.app}
         bpf = filters.build(rules)
         no_connects = session.handing.guard()
-        pid, listener = spawn(argv, bpf, self.signals, front.group, files, ends, no_connects)
+        calls, ledger = filters.numbers(rules), Ledger()
+
+        def keep(program: Program) -> None:
+            if front.keeper is not None:
+                pid, listener = program
+                front.keeper.keep(listener, calls, ledger=ledger.file, program=pid, stay=self._stay)
+
+        pid, listener = spawn(argv, bpf, self.signals, front.group, files, ends, no_connects, keep)
         for socket_of_theirs in adopted.values():
             socket_of_theirs.pair.given()
         self.say(STARTED, pid)
         epolls = any(name == EPOLL for fd, name in proc.files(os.getpid()) if fd in ours)
-        self.serving.add(
-            NotifyTrap(listener, filters.numbers(rules), epolls=epolls, once=table.ONCE)
-        )
+        self.serving.add(NotifyTrap(listener, calls, epolls=epolls, once=table.ONCE, ledger=ledger))
         let_go((0, 1, 2), front.inherited)
         if no_connects is not None:
             os.close(no_connects)
@@ -103,6 +109,8 @@ class Launch(Supervisor):
                     continue
                 if os.WIFSTOPPED(status):
                     self._stops, self._stopped = self._stops + 1, True
+                    if self._end.keeper is not None:
+                        self._end.keeper.stopped(self._stops)
                     self.say(STOPPED, os.WSTOPSIG(status))
                 elif os.WIFCONTINUED(status):
                     self._stopped = False
@@ -113,6 +121,8 @@ class Launch(Supervisor):
 
     def _ended(self, status: int) -> None:
         self.status = status
+        if self._end.keeper is not None:
+            self._end.keeper.ended(status)
         if not self._stay:
             self.loop.at(self.loop.now() + GRACE, self.leave)
 
@@ -134,8 +144,8 @@ class Launch(Supervisor):
 
     def leaving(self) -> None:
         """It may be stopped, as the program was that has been killed."""
-        if self._stopped and os.getppid() == self._parent:
-            os.kill(self._parent, signal.SIGCONT)
+        if self._stopped:
+            self._end.wake()
 
     def front_gone(self) -> None:
         """Who kills the front means the program."""
@@ -150,5 +160,5 @@ class Launch(Supervisor):
 
     def _wake_front(self, stop: int) -> None:
         """Unless the front went on by itself, somebody continued the program alone."""
-        if stop == self._stops != self._awake and os.getppid() == self._parent:
-            os.kill(self._parent, signal.SIGCONT)
+        if stop == self._stops != self._awake:
+            self._end.wake()

@@ -104,7 +104,9 @@ class InterruptibleStop(NotifyStop):
         flags = os.O_CLOEXEC if cloexec else 0
         request = bytearray(self.id + ADDFD.pack(ADDFD_SEND, fd, 0, flags))
         try:
-            return int(fcntl.ioctl(self._listener, IOCTL_ADDFD, request))
+            given = int(fcntl.ioctl(self._listener, IOCTL_ADDFD, request))
+            self._settle()
+            return given
         except OSError as error:
             if error.errno in OVER:
                 raise Gone from error
@@ -131,7 +133,9 @@ class InterruptibleStop(NotifyStop):
         except OSError as error:
             if error.errno not in OVER:
                 raise
+            self._settle()
             return False
+        self._settle()
         return True
 
 

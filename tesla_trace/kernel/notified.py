@@ -22,6 +22,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from tesla_trace.kernel import memory, namespaces, pending, proc, rights
+from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.rights import Ids
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
@@ -56,13 +57,16 @@ class NotifyStop:
     """A call that waits for its answer; see `trap.Stop`."""
 
     __slots__ = (
+        "answered",
         "args",
         "call",
         "copied",
         "id",
+        "place",
         "thread",
         "word",
         "_given",
+        "_ledger",
         "_listener",
         "_threads",
     )
@@ -78,7 +82,11 @@ class NotifyStop:
         call: str,
         args: tuple[int, ...],
         word: int,
+        ledger: Ledger | None = None,
     ) -> None:
+        self.answered = False
+        self.place = 0
+        self._ledger = ledger
         self._listener = listener
         self._threads = threads
         self.id = id
@@ -237,6 +245,13 @@ class NotifyStop:
             if error.errno not in OVER:
                 raise
             # Nobody minds.
+        self._settle()
+
+    def _settle(self) -> None:
+        """Owe it no answer any more."""
+        self.answered = True
+        if self.place and self._ledger is not None:
+            self._ledger.drop(self)
 
     def _confirm(self) -> None:
         if not self.waiting():

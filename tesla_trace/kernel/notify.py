@@ -22,10 +22,11 @@ import fcntl
 import os
 import re
 import select
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tesla_trace.kernel.arches import MULTIPLEXER, arches
 from tesla_trace.kernel.interruptible import InterruptibleStop, Lost, is_killable
+from tesla_trace.kernel.ledger import PLACE, Ledger
 from tesla_trace.kernel.notified import (
     FLAG_SYNC_WAKE_UP,
     IOCTL_RECV,
@@ -57,17 +58,22 @@ class NotifyTrap:
         calls: by the audit architecture, the name of each call's number.
         epolls: whether the program may have started with epoll descriptors.
         once: calls that must not be done twice, should a signal keep their answer from the caller.
+        ledger: where calls are written that wait for their answer.
     """
 
     def __init__(
         self,
         listener: int,
-        calls: dict[int, dict[int, str]],
+        calls: Mapping[int, Mapping[int, str]],
         *,
         epolls: bool = True,
         once: Iterable[str] = (),
+        ledger: Ledger | None = None,
     ) -> None:
         self._listener = listener
+        self._ledger = ledger
+        self._written = ledger.last if ledger is not None else memoryview(bytearray(PLACE))
+        self._last: NotifyStop | None = None
         self._kind: type[NotifyStop] | None = None
         """How its calls wait, once that is known."""
         self._lost = Lost(once)
@@ -89,6 +95,9 @@ class NotifyTrap:
     def next(self) -> NotifyStop | None:
         if not RECV_ENDS:
             self._look()
+        last, self._last = self._last, None
+        if last is not None and not last.answered and self._ledger is not None:
+            self._ledger.keep(last)
         try:
             told = _ioctl(self._listener, IOCTL_RECV, _ZEROS)
         except OSError as error:
@@ -97,13 +106,25 @@ class NotifyTrap:
             self._look()
             return None
         assert isinstance(told, bytes)
+        self._written[:] = told
+        self._last = stop = self.received(told)
+        return stop
+
+    def received(self, told: bytes) -> NotifyStop | None:
+        """The call of a notification, by whomever it was received; None if it needs no answer."""
         words = NOTIFICATION.unpack(told)  # id, thread, flags, number, arch, ip, args
         kind = self._kind or self._find_out(told[:8], words[1])
         if words[4] != self._wide or words[3] not in self._wide_calls:
             return self._narrow(kind, told[:8], words)
         call = self._wide_calls[words[3]]
-        stop = kind(self._listener, self._threads, told[:8], words[1], call, words[6:], 8)
+        listener, ledger = self._listener, self._ledger
+        stop = kind(listener, self._threads, told[:8], words[1], call, words[6:], 8, ledger)
         return stop if kind is NotifyStop else self._afresh(stop)
+
+    def unseen(self, id: bytes) -> NotifyStop | None:
+        """A call of which nothing is known but its number, if somebody has received that."""
+        stop = NotifyStop(self._listener, self._threads, id, 0, "", (0,) * 6, 8)
+        return stop if stop.waiting() else None
 
     def _find_out(self, id: bytes, thread: int) -> type[NotifyStop]:
         killable = is_killable(self._listener, id, thread)
@@ -125,7 +146,8 @@ class NotifyTrap:
             kind(self._listener, self._threads, id, words[1], "", words[6:], 8).proceed()
             return None
         args = tuple(word & 0xFFFFFFFF for word in words[6:])
-        stop = kind(self._listener, self._threads, id, words[1], call, args, arch.word)
+        listener, ledger = self._listener, self._ledger
+        stop = kind(listener, self._threads, id, words[1], call, args, arch.word, ledger)
         if call == MULTIPLEXER:
             try:
                 stop.unfold(arch.subcalls)
@@ -143,6 +165,9 @@ class NotifyTrap:
         return None if self._lost.answers(stop) else stop
 
     def close(self) -> None:
+        self._last = None
+        if self._ledger is not None:
+            self._ledger.close()
         self._threads.close()
         os.close(self._listener)
 

@@ -12,16 +12,14 @@ import ctypes
 import errno
 import os
 import resource
-import signal
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
 from tesla_trace.kernel import landlock
 from tesla_trace.kernel.libc import (
     PR_SET_NO_NEW_PRIVS,
-    PR_SET_PDEATHSIG,
     check,
     libc,
     number_of,
@@ -118,6 +116,7 @@ def spawn(
     files: tuple[int, int],
     places: Mapping[int, int] = MappingProxyType({}),
     rules: int | None = None,
+    trapped: Callable[[Program], object] = lambda program: None,
 ) -> Program:
     """Start `argv` under the filter, in the process group `group`.
 
@@ -126,6 +125,7 @@ def spawn(
         files: the program's RLIMIT_NOFILE, soft and hard.
         places: descriptors of the program that are to be copies of these of ours.
         rules: of Landlock, for the program to be under.
+        trapped: called when its calls are trapped, and before it makes any.
 
     Raises:
         FilterError, ExecError: nothing has been started.
@@ -149,6 +149,7 @@ def spawn(
     os.close(heard)
     try:
         listener = _listener(pid, said)
+        trapped(Program(pid, listener))
         os.write(hear, b"go")
         if failed := os.read(said, _Said.size):  # otherwise closed by exec
             os.close(listener)
@@ -185,8 +186,6 @@ def _become(
     say: int,
     heard: int,
 ) -> NoReturn:
-    # If the supervisor dies, so does the program: its trapped calls would fail for ever.
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpgid(0, group)
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
     environment = initial_environment()

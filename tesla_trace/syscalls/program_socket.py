@@ -12,6 +12,7 @@ from tesla_trace.io.pair import Pair
 from tesla_trace.kernel.thread import borrow_from_anyone
 from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.acting import OURS, Guise
+from tesla_trace.syscalls.ends.mark import Mark, mark
 
 if TYPE_CHECKING:
     from tesla_trace.syscalls.session import Session
@@ -43,6 +44,7 @@ class ProgramSocket:
         """In whose place it, or its pair, came."""
         self.pair = pair
         self.pair.watch.hung_up = self.left
+        self._mark(pair)
         session.add(self)
 
     # ---- what a kind of socket says ----
@@ -79,6 +81,11 @@ class ProgramSocket:
         return False
 
     # ---- the program's end ----
+
+    def _mark(self, pair: Pair) -> None:
+        """Let whoever comes after us know the program's end."""
+        assert pair.app is not None
+        mark(pair.app, Mark(self.domain, self.TYPE == sockets.SOCK_STREAM))
 
     def store(self, level: int, option: int, value: bytes) -> None:
         """Keep an option that is ours to keep."""

@@ -171,3 +171,15 @@ def children(pid: int) -> list[int]:
         for thread in os.listdir(f"/proc/{pid}/task"):
             found += Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
     return sorted(map(int, found))
+
+
+def keeper_of(front: int) -> int:
+    """The process between the one that the shell started and the supervisor."""
+    (keeper,) = children(front)
+    return keeper
+
+
+def supervisor_of(front: int) -> int:
+    """The process that serves the program."""
+    (supervisor,) = children(keeper_of(front))
+    return supervisor

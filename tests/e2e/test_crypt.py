@@ -12,7 +12,7 @@ import pytest
 
 from tesla_trace.keygen import keygen
 from tests.e2e.peers import answers, free_port
-from tests.e2e.process import TESLA_TRACE, children, eventually, run, start, under
+from tests.e2e.process import TESLA_TRACE, eventually, run, start, supervisor_of, under
 from tests.e2e.tap import tapped
 
 SERVER = """\
@@ -187,8 +187,8 @@ def test_the_memory_is_bounded(hostile, key, tmp_path):
 
 
 def memory(pid):
-    """Bytes that a process and its children have in memory, the largest of them."""
-    status = [Path(f"/proc/{each}/status").read_text() for each in (pid, *children(pid))]
+    """Bytes that the front and the supervisor have in memory, the largest of them."""
+    status = [Path(f"/proc/{each}/status").read_text() for each in (pid, supervisor_of(pid))]
     return max(int(re.search(r"VmRSS:\s+(\d+)", each)[1]) for each in status) * 1024
 
 

@@ -12,7 +12,7 @@ import pytest
 from fixtures.peers.http_proxy import HttpProxy
 from fixtures.peers.socks_server import SocksServer
 from tests.e2e.peers import HELLO, free_port, microsocks
-from tests.e2e.process import TESLA_TRACE, alive, children, eventually, start, under
+from tests.e2e.process import TESLA_TRACE, alive, children, eventually, start, supervisor_of, under
 
 
 @contextlib.contextmanager
@@ -157,17 +157,6 @@ def test_where_a_handler_raises(name, seen, web):
 
 
 # ---- sudden ends ----
-
-
-def supervisor_of(front):
-    """The child of the front that is not the program."""
-    (pid,) = [each for each in children(front) if _command(each).startswith(_command(front))]
-    return pid
-
-
-def _command(pid):
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.e2e.process import TESLA_TRACE, children, eventually, run, start, under
+from tests.e2e.process import TESLA_TRACE, eventually, keeper_of, run, start, supervisor_of, under
 from tests.e2e.rungs import HANDED_BACK, SPLICED, ways
 
 ECHO = """\
@@ -66,11 +66,11 @@ def program(way, then):
 
 def stop_everything_of_ours(front):
     """Stop all processes but the program itself, and give what has been stopped."""
-    supervisors = children(front)
-    for each in supervisors:
+    ours = [keeper_of(front), supervisor_of(front)]
+    for each in ours:
         os.kill(each, signal.SIGSTOP)
         eventually("it is stopped", lambda each=each: state(each) == "T")
-    return supervisors
+    return ours
 
 
 def state(process):

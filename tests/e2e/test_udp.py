@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.peers.socks_server import SocksServer
 from tests.e2e.datagrams import dante, echo
-from tests.e2e.process import TESLA_TRACE, children, eventually, run, start, under
+from tests.e2e.process import TESLA_TRACE, eventually, run, start, supervisor_of, under
 from tests.io.world import udp
 
 BLOCKING = """\
@@ -398,7 +398,7 @@ sys.stdin.readline()
 def test_no_descriptor_is_left(handlers, origin):
     with start(TESLA_TRACE, *handlers, sys.executable, "-c", OPENED, origin.port) as program:
         program.until("begin")
-        (supervisor,) = [pid for pid in children(program.pid) if b"tesla" in command(pid)]
+        supervisor = supervisor_of(program.pid)
         before = open_files(supervisor)
         go(program)
         program.until("done")
@@ -409,11 +409,6 @@ def test_no_descriptor_is_left(handlers, origin):
 
 def open_files(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def command(pid):
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read()
 
 
 def go(program):

@@ -400,6 +400,7 @@ class Socket(ProgramSocket):
         """Give the program a fresh pair in place of `file`, of which `used` is a copy."""
         pair = self.session.ends.new()
         pair.take_after(used)
+        self._mark(pair)
         assert pair.app is not None
         try:
             replace(stop, fd, file, used.fileno(), pair.app.fileno())

@@ -1,0 +1,81 @@
+"""What a supervisor tells its keeper: by which traps the program's calls come."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tesla_trace.keeper.keeping import Calls, Kept
+
+ROOM = 64 * 1024
+"""Bytes of a message at the most: a hundred names of calls, for each of two architectures."""
+
+
+class KeeperEnd:
+    """The supervisor's end of the channel."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def keep(
+        self, listener: int, calls: Calls, *, ledger: int = -1, program: int = 0, stay: bool = False
+    ) -> None:
+        """Have the calls of this trap answered when we are dead.
+
+        Args:
+            listener, ledger: the keeper gets copies.
+            program: the process whose end is to be the front's, if there is one.
+            stay: the front is to wait until every process is gone.
+        """
+        told = json.dumps({"calls": calls, "program": program, "stay": stay}).encode()
+        files = [listener] if ledger < 0 else [listener, ledger]
+        with suppress(OSError):  # it has been killed, and nobody keeps
+            socket.send_fds(self._channel, [told], files)
+
+    def ended(self, status: int) -> None:
+        """The program has ended with this wait status, and we have reaped it."""
+        self._say({"status": status})
+
+    def stopped(self, stops: int) -> None:
+        """The program has stopped, as often as this by now."""
+        self._say({"stops": stops})
+
+    def _say(self, words: dict[str, int]) -> None:
+        with suppress(OSError):
+            self._channel.send(json.dumps(words).encode())
+
+
+@dataclass
+class Told:
+    """One message, as the keeper reads it."""
+
+    kept: Kept | None
+    program: int = 0
+    stay: bool = False
+    status: int | None = None
+    stops: int | None = None
+
+
+def hear(channel: socket.socket) -> Told | None:
+    """The next message; None if there will be no more.
+
+    Raises:
+        BlockingIOError: there is none now.
+    """
+    data, files, _, _ = socket.recv_fds(channel, ROOM, 2, socket.MSG_DONTWAIT)
+    for fd in files:
+        os.set_inheritable(fd, False)
+    if not data:
+        return None
+    words = json.loads(data)
+    if not files:
+        return Told(None, status=words.get("status"), stops=words.get("stops"))
+    calls = {
+        int(arch): {int(number): name for number, name in each.items()}
+        for arch, each in words["calls"].items()
+    }
+    kept = Kept(files[0], files[1] if len(files) > 1 else -1, calls)
+    return Told(kept, words["program"], words["stay"])
