@@ -68,6 +68,7 @@ class NotifyStop:
         "_given",
         "_ledger",
         "_listener",
+        "_slept",
         "_threads",
     )
 
@@ -95,7 +96,7 @@ class NotifyStop:
         self.args = args
         self.word = word
         self.copied = False
-        self._given = False
+        self._given = self._slept = False
 
     def unfold(self, subcalls: Mapping[int, tuple[str, int]]) -> None:
         """Be the call that a socketcall(2) stands for, with its arguments as they are now.
@@ -224,7 +225,12 @@ class NotifyStop:
         return True
 
     def interrupted(self) -> bool:
-        return pending.interrupts(self.thread) if self._given else pending.woken(self.thread)
+        if not self._given:
+            state = proc.state(self.thread)
+            self._slept = self._slept or state == pending.ASLEEP
+            if state != pending.WOKEN or self._slept:
+                return state == pending.WOKEN
+        return pending.interrupts(self.thread)
 
     def reply(self, value: int = 0) -> None:
         self._send(ANSWER.pack(value, 0, 0) if value else _DONE)

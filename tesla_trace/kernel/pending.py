@@ -9,8 +9,10 @@ only a fatal signal wakes it: in state D.  So D says that the kernel will look f
 call ends: be one there by then, or have a sibling taken it, which thread it is for is the kernel's
 choice, as natively.  Group stops and debuggers wake it, too.
 
-A thread that was given a descriptor meanwhile (ADDFD) has been woken by that, and is in state D
-whatever the signals.  So of such a one the masks must tell: a signal counts if it is not blocked
+A thread whose notification was received before it had fallen asleep is in state D from the start,
+and nothing tells that a signal has come since.  So D only counts once S has been seen.  Such a
+thread, and one that was given a descriptor meanwhile (ADDFD) and has been woken by that, is in
+state D whatever the signals.  So of these the masks must tell: a signal counts if it is not blocked
 and would do something: be caught, stop, or dump core.  (What kills without a core dump becomes
 SIGKILL at once and ends the call without our doing.)  One that is pending for the process as a
 whole is taken by *some* thread that does not block it, so it only counts for ours when that is the
@@ -41,16 +43,15 @@ CORES = frozenset(
 )
 
 
+ASLEEP, WOKEN = "S", "D"
+"""The states of a thread whose call is held; only of one that was given no descriptor."""
+
+
 def _mask(field: str) -> int:
     return int(field, 16)
 
 
 _BY_DEFAULT = sum(1 << (number - 1) for number in STOPS | CORES)
-
-
-def woken(thread: int) -> bool:
-    """Whether a signal has woken the thread; only of one that was given no descriptor."""
-    return proc.state(thread) == "D"
 
 
 def interrupts(thread: int) -> bool:
