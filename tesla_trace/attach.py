@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tesla_trace import front as fronts
+from tesla_trace.detach import GRACE, Detach
 from tesla_trace.flow import Stack
 from tesla_trace.front import FrontEnd
 from tesla_trace.io.datapath import Datapath
@@ -26,11 +28,14 @@ from tesla_trace.kernel.signals import Signals
 from tesla_trace.report import Report
 from tesla_trace.supervisor import Supervisor, raise_limit
 from tesla_trace.syscalls import table
-from tesla_trace.syscalls.foreign.survey import Survey
+from tesla_trace.syscalls.foreign.survey import Survey, count
 from tesla_trace.target import Unattachable, check, label, why_not_allowed
 
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that mean: let go."""
 
 ROUNDS = 10
 """Looks for processes that are new; one that starts processes without end has orphans anyway."""
@@ -44,6 +49,7 @@ class Attach(Supervisor):
     """One process that runs, or with `tree` all that are below it, too, from now on.
 
     Args:
+        grace: seconds that connections may take to be over when it is let go.
         others: as of `Supervisor`.
 
     Raises:
@@ -59,6 +65,7 @@ class Attach(Supervisor):
         front: FrontEnd,
         *,
         tree: bool,
+        grace: float = GRACE,
         strict: bool = False,
         datapath: Datapath = Datapath.AUTO,
         summary: Summary | None = None,
@@ -69,6 +76,8 @@ class Attach(Supervisor):
         self.status = 0
         self._keeper = front.keeper
         self._ours = os.getpid(), os.getppid(), front.process
+        self._grace = grace
+        self._detach: Detach | None = None
         raise_limit()
         self._members = self.session.members = Joined()
         if self.session.closed:
@@ -85,7 +94,8 @@ class Attach(Supervisor):
         fronts.let_go((0, 1), front.inherited)
         self.listen()
         also = f" and {len(more)} more" if more else ""
-        report.write(f"attached to {label(process)}{also}: {survey}")
+        self._label = f"{label(process)}{also}"
+        report.write(f"attached to {self._label}: {survey}")
 
     def _attach(self, process: int) -> None:
         """Serve the calls of a process from now on.
@@ -139,13 +149,33 @@ class Attach(Supervisor):
         let_go()
 
     def signalled(self, number: int) -> None:
-        """Let go of the processes."""
+        """Let go of the processes; told so once more, at once."""
+        if number not in ENDING or self.left:
+            return
+        if self._detach is None:
+            self._detach = Detach(
+                self.loop, self.session, self.serving, self._grace, self._detached
+            )
+            if under_way := self._detach.under_way:
+                what = count(under_way, "connection")
+                self.report.write(f"{what} under way, for {self._grace:g} s at the most")
+            self._detach.begin()
+        else:
+            self._detach.at_once()
+
+    def _detached(self) -> None:
+        assert self._detach is not None
+        reset = self._detach.were_reset
+        how = f"; {count(reset, 'connection')} reset" if reset else ""
+        self.report.write(f"detached from {self._label}{how}")
+        self.leave()
 
     def leaving(self) -> None:
         """Nothing is to do."""
 
     def front_gone(self) -> None:
         """Who kills the front wants to be rid of us."""
+        self.signalled(signal.SIGTERM)
 
     def front_went_on(self, stop: int) -> None:
         """The processes are not stopped with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 
 from tesla_trace.io.loop import Loop
@@ -27,6 +28,15 @@ class Serving:
         """Serve the calls that come by this trap, which is ours from now on."""
         self._traps.add(trap)
         self._loop.watch_trap(trap.fileno(), lambda: self._trapped(trap))
+
+    def serve(self, timeout: float) -> None:
+        """Serve calls that come within so many seconds, where the loop does not turn."""
+        traps = {trap.fileno(): trap for trap in self._traps}
+        poll = select.poll()
+        for fd in traps:
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(timeout * 1000):
+            self._trapped(traps[fd])
 
     def _trapped(self, trap: Trap) -> None:
         try:

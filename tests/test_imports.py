@@ -35,7 +35,7 @@ LAYERS = {
     "foreign": ["arguments", "escapes", "handback", "options", "stream", *SHARED],
 }
 """Which other parts of `tesla_trace.syscalls` each package of it needs to run; the rest may stand
-in annotations.  What is `SHARED` needs those `BELOW`, the table and socket(2) all."""
+in annotations.  What is `SHARED` needs those `BELOW`, the table, socket(2) and parting all."""
 
 MAY_IMPORT = {
     "handlers": ["tesla_trace.flow", "tesla_trace.handlers._*"],
@@ -61,7 +61,7 @@ MAY_IMPORT = {
 }
 """What of ours the files of a directory may import."""
 
-OUTERMOST = {"attach", "cli", "front", "launch", "successor", "supervisor"}
+OUTERMOST = {"attach", "cli", "detach", "front", "launch", "successor", "supervisor"}
 """Files of `tesla_trace` that only they, and `__main__`, import."""
 
 NO_IO = {"handlers", "tesla_trace/flow"}
@@ -131,7 +131,11 @@ def may_need(directory, path):
     _, _, *package = directory.split("/")
     if package:
         return {*package, *LAYERS[package[0]]}
-    return {*LAYERS, *SHARED, "create"} if path.stem in {"create", "table"} else {*BELOW, *SHARED}
+    return (
+        {*LAYERS, *SHARED, "create"}
+        if path.stem in {"create", "parting", "table"}
+        else {*BELOW, *SHARED}
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,5 +11,5 @@ rest, in the order in which each part needs only those before it (tests/test_imp
 - `options`: options and ioctls;
 - `stream` and `datagram`: the program's sockets of either kind, and the calls on them;
 - `foreign`: calls on the kernel's own sockets;
-- socket(2), and the table.
+- socket(2), letting a program go, and the table.
 """

@@ -29,6 +29,7 @@ from tesla_trace.syscalls.held import Held
 if TYPE_CHECKING:
     from tesla_trace.syscalls.foreign.lent import Lent
     from tesla_trace.syscalls.handback.handed import Handed
+    from tesla_trace.syscalls.parting import Parting
     from tesla_trace.syscalls.program_socket import ProgramSocket
     from tesla_trace.syscalls.stream.socket import Socket
 
@@ -92,6 +93,8 @@ class Session:
         self.acting = Acting()
         self.members: Members = Below()
         """The processes of the program."""
+        self.parting: Parting | None = None
+        """What lets the program go, once it is to be."""
         self.accounts: Accounts | None = None
         """Of the flows, where somebody wants to know."""
 
@@ -108,13 +111,21 @@ class Session:
             raise
         if file is None:
             return None
-        socket = self._sockets.get(file) or self._handed.get(file) or self._over.get(file)
+        socket = self.ours(file)
         if socket is None and (instead := self._replaced.get(file)) is not None:
             instead.rejoin(stop, fd, file)
             return instead
         if socket is None:
             self.strangers.met(stop, fd, file)
         return socket
+
+    def ours(self, file: bytes) -> ProgramSocket | Handed | None:
+        """The socket of ours that is called so in /proc/PID/fd."""
+        return self._sockets.get(file) or self._handed.get(file) or self._over.get(file)
+
+    def all_sockets(self) -> list[ProgramSocket]:
+        """Those that are ours, but for those of which the flow is over."""
+        return list(self._sockets.values())
 
     def add(self, socket: ProgramSocket) -> None:
         """A socket of the program has been born, or has a new pair."""

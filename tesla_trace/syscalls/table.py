@@ -183,6 +183,8 @@ def serve(session: Session, stop: Stop) -> None:
         session.held.calls(stop.thread)
         if stop.copied and stop.call in SENDING and session.handing.must_not_send:
             raise error(errno.EOPNOTSUPP)
+        if session.parting is not None and session.parting.serve(stop):
+            return
         if stop.copied and not _is_for_us(session, stop):
             return unserved.leave(session, stop)
         if stop.call in REACHING:

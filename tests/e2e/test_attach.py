@@ -1,6 +1,7 @@
 """Processes that run already are put under handlers, and let go again."""
 
 import contextlib
+import signal
 import socket
 import sys
 import threading
@@ -104,3 +105,18 @@ def test_what_cannot_be_attached_to(process, why):
 @pytest.mark.parametrize("words", [["--attach", "x"], ["--attach", "0"], ["--attach", "7", "true"]])
 def test_what_makes_no_sense(words):
     assert run(TESLA_TRACE, "+dummy", *words).status == 2
+
+
+def test_what_was_let_go_works_on(echo):
+    with client(echo) as program:
+        with attached(program.pid) as tracer:
+            turn(program, "a")
+            tracer.until("connecting to")
+            tracer.send(signal.SIGTERM)
+            tracer.until("detached from python")
+            assert tracer.wait() == 0
+        for word in "bcd":
+            turn(program, word)
+        assert "connecting to" not in tracer.out.partition("detached")[2]
+        program.process.stdin.close()
+        assert program.wait() == 0

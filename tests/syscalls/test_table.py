@@ -87,6 +87,7 @@ class NoSession:
         self.wrong = wrong
         self.said = []
         self.held = self
+        self.parting = None
 
     def socket(self, stop, fd):
         raise self.wrong

@@ -25,7 +25,7 @@ import contextlib
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from tesla_trace.kernel import memory, proc
@@ -47,6 +47,9 @@ FLAGS = FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV | FLAG_TSYNC | FLAG_TSYNC_ES
 
 PATIENCE = 2.0
 """Seconds in which one of the threads is to stop."""
+
+SOON = 0.2
+"""Seconds in which one is to, where it can be tried again."""
 
 SPIN = 0.0005
 """Seconds in which it nearly always does, and we look without a pause."""
@@ -98,6 +101,42 @@ def nudge(process: int, calls: tuple[str, ...] = WAITS_TO_ACCEPT) -> None:
                 pass
 
 
+def have_called(
+    process: int, call: str, all_args: Iterable[tuple[int, ...]], meanwhile: Callable[[], object]
+) -> None:
+    """Have a thread of a process make calls, which may be trapped.
+
+    Args:
+        all_args: of each call; what comes of it does not matter.
+        meanwhile: serves what is trapped, and comes back soon.
+
+    Raises:
+        OSError: as `install_in`.
+    """
+    try:
+        with _one_stopped(process, SOON) as thread, _Meanwhile(thread, meanwhile) as injection:
+            for args in all_args:
+                with contextlib.suppress(OSError):
+                    injection.call(call, *args)
+    except Gone:
+        raise ProcessLookupError from None
+
+
+class _Meanwhile(Injection):
+    """Serves others while a call has not come to its end."""
+
+    def __init__(self, thread: Injection, meanwhile: Callable[[], object]) -> None:
+        super().__init__(thread.thread)
+        self._meanwhile = meanwhile
+
+    def _waited(self) -> int:
+        while True:
+            found, status = os.waitpid(self.thread, os.WNOHANG | requests.WALL)
+            if found:
+                return status
+            self._meanwhile()
+
+
 def let_go() -> None:
     """Let threads go on that have stopped too late, when nobody waited for it any more."""
     with contextlib.suppress(ChildProcessError):
@@ -136,18 +175,18 @@ def _install(injection: Injection, pidfd: int, bpf: bytes) -> int:
 
 
 @contextlib.contextmanager
-def _one_stopped(process: int) -> Iterator[Injection]:
+def _one_stopped(process: int, patience: float = PATIENCE) -> Iterator[Injection]:
     """Stop the thread of a process that will do so soonest."""
     threads = [each for each in proc.threads(process) if proc.state(each) not in ("Z", "X", "")]
     threads.sort(key=lambda each: proc.state(each) == "D")
     if not threads:
         raise ProcessLookupError
-    with _stopped(threads[0]) as injection:
+    with _stopped(threads[0], patience) as injection:
         yield injection
 
 
 @contextlib.contextmanager
-def _stopped(thread: int) -> Iterator[Injection]:
+def _stopped(thread: int, patience: float = SOON) -> Iterator[Injection]:
     """Stop a thread, and let it go on as if nothing had been.
 
     Raises:
@@ -158,7 +197,7 @@ def _stopped(thread: int) -> Iterator[Injection]:
     """
     requests.seize(thread, requests.SYSGOOD)
     requests.interrupt(thread)
-    _await_stop(thread)
+    _await_stop(thread, patience)
     try:
         injection = Injection(thread)
         _begin_again(injection)
@@ -168,8 +207,8 @@ def _stopped(thread: int) -> Iterator[Injection]:
             requests.detach(thread)
 
 
-def _await_stop(thread: int) -> None:
-    patient, end = (time.monotonic() + seconds for seconds in (SPIN, PATIENCE))
+def _await_stop(thread: int, patience: float) -> None:
+    patient, end = (time.monotonic() + seconds for seconds in (SPIN, patience))
     while True:
         found, status = os.waitpid(thread, os.WNOHANG | requests.WALL)
         if found:

@@ -177,11 +177,14 @@ class Injection:
         self._ask(requests.set_registers, self.layout.pack(words))
 
     def _wait(self) -> int:
-        status = os.waitpid(self.thread, requests.WALL)[1]
+        status = self._waited()
         if not os.WIFSTOPPED(status):
             self.ended = status
             raise Gone
         return status
+
+    def _waited(self) -> int:
+        return os.waitpid(self.thread, requests.WALL)[1]
 
     def _ask(self, what: Callable[Concatenate[int, P], R], *args: P.args, **no: P.kwargs) -> R:
         try:

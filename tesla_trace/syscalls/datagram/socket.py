@@ -75,7 +75,7 @@ class DatagramSocket(ProgramSocket):
         self.empty_at = -1
         """How many datagrams the pair had been given when it was last seen to be empty."""
         self._woken = False
-        self._bottom = self._new_bottom(real)
+        self.bottom = self._new_bottom(real)
 
     def _new_bottom(self, real: sockets.socket) -> DatagramBottom:
         graph = Graph(self.session.loop, self.session.flow(), self.guise)
@@ -86,7 +86,7 @@ class DatagramSocket(ProgramSocket):
     @property
     def control(self) -> FlowHandler:
         """Whom to ask: the graph, or before there is one the network's end of it."""
-        return self.top if self.top is not None else self._bottom
+        return self.top if self.top is not None else self.bottom
 
     @contextmanager
     def asked(self) -> Iterator[FlowHandler]:
@@ -97,7 +97,7 @@ class DatagramSocket(ProgramSocket):
         """The graph, built now if it was not; what was set before is said to the handlers again."""
         if self.top is not None:
             return self.top
-        bottom = self._bottom
+        bottom = self.bottom
         graph = bottom.graph
         self.session.identify(graph.flow, stop)
         self.session.began(graph.flow)
@@ -122,7 +122,7 @@ class DatagramSocket(ProgramSocket):
             OSError: as bind(2).
         """
         if self.top is None:
-            self._bottom.ctx.flow.port = address[1]
+            self.bottom.ctx.flow.port = address[1]
         self.build(stop).bind(address)
         self.bound = True
 
@@ -133,7 +133,7 @@ class DatagramSocket(ProgramSocket):
             OSError: as connect(2).
         """
         if self.top is None:
-            self._bottom.ctx.flow.target = address  # what it is for is decided now
+            self.bottom.ctx.flow.target = address  # what it is for is decided now
         top = self.build(stop)
         top.drain()  # that was to the peer before
         top.ctx.flow.target = address
@@ -152,20 +152,29 @@ class DatagramSocket(ProgramSocket):
         Raises:
             OSError: as socket(2) or bind(2).
         """
-        if self.top is None:
-            return
-        before = self._bottom
-        self.top.drain()
-        self.top.abort()
-        self.top, self.peer = None, None
+        if self.top is not None:
+            self.renew()
+            self.peer = None
+            if self.bound:
+                self.build(stop)
+
+    def renew(self) -> None:
+        """Have a new socket of the kernel's, with the same options and local address.
+
+        Raises:
+            OSError: as socket(2) or bind(2).
+        """
+        before = self.bottom
+        if self.top is not None:
+            self.top.drain()
+            self.top.abort()
+            self.top = None
         self.pair.watch.call(_nothing, _nothing, self.left, _nothing)
         with self.guise:
             real = sockets.socket(self.domain, self.TYPE)
-        self._bottom = self._new_bottom(real)
-        self._bottom.take_after(before)
-        self._bottom.ctx.flow.port = before.ctx.flow.port
-        if self.bound:
-            self.build(stop)
+        self.bottom = self._new_bottom(real)
+        self.bottom.take_after(before)
+        self.bottom.ctx.flow.port = before.ctx.flow.port
 
     def send(self, stop: Stop, data: bytes, to: Address | None) -> bool:
         """Send one datagram.
@@ -177,7 +186,7 @@ class DatagramSocket(ProgramSocket):
             OSError: as sendto(2).
         """
         if self.top is None:
-            self._bottom.ctx.flow.target = to  # what it is for is decided now
+            self.bottom.ctx.flow.target = to  # what it is for is decided now
         top = self.build(stop)
         if self.peer is not None:
             top.drain()
@@ -212,7 +221,7 @@ class DatagramSocket(ProgramSocket):
 
     def _log(self, wrong: OSError) -> None:
         if reason(wrong):
-            flow = self._bottom.ctx.flow
+            flow = self.bottom.ctx.flow
             target = shown(flow.target) if flow.target else "?"
             line = f"datagram to {target}: {wrong.strerror}"
             self.session.say_once(f"{flow.program}[{flow.pid}]: {line}")
@@ -273,7 +282,7 @@ class DatagramSocket(ProgramSocket):
         else:
             self.session.forget(self)
         if self.top is None:
-            self._bottom.close()
+            self.bottom.close()
         self.pair.close()
         self.pair.given()
 

@@ -123,6 +123,20 @@ class Lent:
                 self._waiting.remove(stop)
         self._give_back()
 
+    @property
+    def kept(self) -> bool:
+        """Whether a connection was taken that nobody has."""
+        return bool(self._kept)
+
+    def leave(self) -> None:
+        """Leave those that wait, and will, to the kernel."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        for stop in waiting:
+            self.session.held.release(stop)
+            stop.proceed()
+        self._give_back()
+
     def close(self) -> None:
         """Accept no more: a handler has failed, or nobody is left to."""
         self._over = True

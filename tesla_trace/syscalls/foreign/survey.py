@@ -49,9 +49,10 @@ class Survey:
 
     def __str__(self) -> str:
         """In one line, as the log has it."""
-        found = _count(self.listeners, "listener", "found")
-        return f"{found}, {_count(self.connections, 'connection', 'left alone')}"
+        found = f"{count(self.listeners, 'listener')} found"
+        return f"{found}, {count(self.connections, 'connection')} left alone"
 
 
-def _count(number: int, what: str, done: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'} {done}"
+def count(number: int, what: str) -> str:
+    """So many of something, in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -41,6 +41,7 @@ from tesla_trace.syscalls.arguments.words import pack_int
 from tesla_trace.syscalls.handback.handed import Handed
 
 if TYPE_CHECKING:
+    from tesla_trace.syscalls.program_socket import ProgramSocket
     from tesla_trace.syscalls.session import Session
     from tesla_trace.syscalls.stream.socket import Socket
 
@@ -64,7 +65,7 @@ _OURS = {
     sockets.SO_OOBINLINE: pack_int(1),
     sockets.SO_LINGER: bytes(8),
 }
-"""What matters to us of the options that `_dress` sets."""
+"""What matters to us of the options that `dress` sets."""
 
 
 class HandingBack:
@@ -148,7 +149,7 @@ class HandingBack:
         handed = self._handed(socket, top, bottom)
         if handed is None:
             return None
-        if not _dress(socket, bottom.real, app):
+        if not dress(socket, bottom.real, app):
             self._session.forget_handed(handed)
             return None
         try:
@@ -191,7 +192,7 @@ class HandingBack:
         pair, real = socket.pair, bottom.real
         with socket.borrowed(stop, fd) as app:
             found = self._registrations(stop, fd, app)
-            if any(map(_has_fired, found)) or not _dress(socket, real, app):
+            if any(map(_has_fired, found)) or not dress(socket, real, app):
                 return False
             stop.inject(real.fileno(), cloexec=stop.closes_on_exec(fd), at=fd)
             if pair.joined and (rest := pair.left_over()):
@@ -258,7 +259,7 @@ def _lasts(socket: Socket, bottom: Bottom) -> bool:
     return bottom.graph.bottoms == [bottom]
 
 
-def _dress(socket: Socket, real: sockets.socket, app: sockets.socket) -> bool:
+def dress(socket: ProgramSocket, real: sockets.socket, app: sockets.socket) -> bool:
     """Set on the kernel's socket what the program's end had; False if that cannot be."""
     flags = fcntl.fcntl(app, fcntl.F_GETFL)
     if flags & os.O_ASYNC or fcntl.fcntl(app, _F_GETOWN_EX, _NOBODY)[4:] != _NOBODY[4:]:

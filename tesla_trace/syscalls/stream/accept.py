@@ -104,17 +104,26 @@ class Backlog:
             self._listener.pair.put_token()
             self._tokens += 1
 
+    @property
+    def has_some(self) -> bool:
+        """Whether connections wait."""
+        return bool(self._ready)
+
     def close(self) -> None:
         """Nobody will accept: who waits is told so, who has come in is reset."""
         for stop in self.waiting:
             self._listener.session.held.release(stop)
             stop.fail(errno.EINVAL)
+        self.waiting.clear()
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset whoever has come in."""
         for socket, _ in self._ready:
             if socket.top is not None:
                 socket.top.abort()
             socket.left()
         self._ready.clear()
-        self.waiting.clear()
 
 
 def listen(session: Session, stop: Stop, socket: Socket) -> None:

@@ -37,6 +37,7 @@ class NoSession:
         self.closed = closed
         self.acting = self.strangers = self.handing = self.held = self
         self.must_not_send = False
+        self.parting = None
         self._guise = guise
         self.passed = []
 
