@@ -36,7 +36,7 @@ class KeyFile(Identity):
         return context
 
 
-KEY = Kind("FILE", 'a key file as made by "tesla_trace --keygen FILE"', KeyFile)
+KEY = Kind("FILE", 'a key file as made by "tesla_trace --keygen FILE"', KeyFile, opens=True)
 
 
 class Crypt(Encrypted):

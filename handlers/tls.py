@@ -34,8 +34,8 @@ def _protocols(given: str) -> tuple[str, ...]:
     return names
 
 
-IDENTITY = Kind("FILE", "a PEM file with a private key and its certificates", Identity)
-AUTHORITIES = Kind("FILE", "a PEM file with certificates", Authorities)
+IDENTITY = Kind("FILE", "a PEM file with a private key and its certificates", Identity, opens=True)
+AUTHORITIES = Kind("FILE", "a PEM file with certificates", Authorities, opens=True)
 HOST = Kind("HOST", "the name of a host, or its address", _host)
 PROTOCOLS = Kind("NAMES", "names such as h2,http/1.1", _protocols)
 

@@ -21,12 +21,13 @@ from tesla_trace.io.datapath import Datapath
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.ledger import Ledger
+from tesla_trace.kernel.limits import raise_limit
 from tesla_trace.kernel.members import Joined
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.report import Report
-from tesla_trace.supervisor import Supervisor, raise_limit
+from tesla_trace.supervisor import Supervisor
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign.survey import Survey, count
 from tesla_trace.target import Unattachable, check, label, why_not_allowed

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tesla_trace.report import Report, die
@@ -33,6 +33,12 @@ DATAPATHS = ("auto", "splice", "handlers")
 ON_CRASH = ("open", "closed", "kill")
 """See `keeper.answers`, likewise."""
 
+METADATA = ("no", "ours", "any")
+"""What a container may say of its handlers: nothing, such as are harmless, any."""
+
+PROFILES = ("runc", "crun", "docker", "podman")
+"""See `oci.profile`."""
+
 HELP = """\
 usage: tesla_trace [--OPTION] ... +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM ARG ...
        tesla_trace +HANDLER          what that handler does, and its options
@@ -41,6 +47,10 @@ usage: tesla_trace [--OPTION] ... +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM
        tesla_trace --keygen FILE     make a key file for +crypt
        tesla_trace +HANDLER ... --explain HOST:PORT [in] [udp] [program NAME] [port LISTENING]
                                      which handlers such a connection goes through, and why
+       tesla_trace --oci-agent SOCKET [+HANDLER ...]
+                                     serve containers that a runtime tells of (docs/containers.md)
+       tesla_trace --oci-profile[=FOR] [--oci-agent SOCKET] +HANDLER ...
+                                     the seccomp profile for them, for runc, crun, docker or podman
        tesla_trace --version
 
 Run PROGRAM with every TCP connection that it makes or accepts going through the handlers.
@@ -66,6 +76,10 @@ joined with and, or, not, ( ).
                what becomes of the program when our supervisor dies: `open` lets it make new sockets
                of the kernel's own, `closed` lets it reach no network, `kill` kills it with all that
                it started; `closed` with --strict and handlers not to be bypassed, else `open`
+  --metadata[=any]
+               with --oci-agent: a container's listenerMetadata may say which handlers are for it,
+               of our own and with no option that names a file; `any` lifts that.  With
+               --oci-profile: write them there
   --wait       return only when every process is gone and every byte has been delivered
   -d           log each call that crosses a handler
   --           the program follows, whatever it is called
@@ -94,6 +108,10 @@ class Words:
     """The process to attach to, in place of starting a program."""
     tree: bool = False
     """Whether also to all below it."""
+    agent: str | None = None
+    """The socket by which runtimes tell of containers, to be served in place of a program."""
+    metadata: str = "no"
+    """What a container may say of its handlers."""
     action: str = ""
     """What to do in place of running a program: the option's name."""
     value: str = ""
@@ -109,7 +127,7 @@ def take_apart(argv: Sequence[str]) -> Words:
     words, rest = Words(), list(argv)
     valued = {"--log": "a file name", "--report": "a file name", "--keygen": "a file name"}
     valued |= {"--datapath": "a way", "--rules": "a file name", "--explain": "HOST:PORT"}
-    valued |= {"--attach": "a process", "--on-crash": "what"}
+    valued |= {"--attach": "a process", "--on-crash": "what", "--oci-agent": "a socket's name"}
     while rest:
         word = rest[0]
         name, equals, value = word.partition("=")
@@ -145,6 +163,16 @@ def take_apart(argv: Sequence[str]) -> Words:
             if value not in ON_CRASH:
                 raise ValueError(f"--on-crash={value}: not one of {' '.join(ON_CRASH)}")
             words.on_crash = value
+        elif name == "--oci-agent":
+            words.agent = value
+        elif name == "--metadata":
+            if value not in METADATA[1:] and equals:
+                raise ValueError(f"--metadata={value}: not one of {' '.join(METADATA[1:])}")
+            words.metadata = value or METADATA[1]
+        elif word == "--oci-profile" or name == "--oci-profile" and value in PROFILES:
+            words.action, words.value = "oci-profile", value or PROFILES[0]
+        elif name == "--oci-profile":
+            raise ValueError(f"--oci-profile={value}: not one of {' '.join(PROFILES)}")
         elif word == "--strict":
             words.strict = True
         elif word == "--wait":
@@ -174,11 +202,13 @@ def main() -> None:
         words = take_apart(sys.argv[1:])
     except ValueError as wrong:
         die(str(wrong), USAGE)
-    if words.action and words.action != "explain":
+    if words.action and words.action not in ("explain", "oci-profile"):
         return _act(words)
     from tesla_trace.flow import UsageError
 
     try:
+        if words.agent is not None or words.action == "oci-profile":
+            return _containers(words)
         if (
             not (words.program or words.attach)
             and words.handlers
@@ -207,15 +237,68 @@ def main() -> None:
     _run(words, stack, report, _summary(words))
 
 
-def stacked(words: Words) -> Stack:
+def _containers(words: Words) -> None:
+    """Be an agent, or say how to have one.
+
+    Raises:
+        UsageError: the words make no sense.
+    """
+    from tesla_trace.flow import UsageError
+
+    if words.program or words.attach:
+        raise UsageError("--oci-agent: a runtime starts the programs")
+    if not words.handlers and (words.metadata == METADATA[0] or words.action):
+        raise UsageError("no handlers given; --metadata lets containers name them")
+    if words.action:
+        from tesla_trace.oci.profile import PATH, text
+
+        path, named = words.agent or PATH, words.handlers if words.metadata != "no" else []
+        print(text(stacked(words), path, words.value, named, strict=words.strict))
+        return
+    _serve_containers(words, words.agent or "")
+
+
+def _serve_containers(words: Words, path: str) -> None:
+    stacked(words)  # what is wrong is better told now
+    _occupy_standard_files()
+    try:
+        report = Report(words.log)
+    except OSError as wrong:
+        die(f"--log {words.log}: {wrong.strerror}", USAGE)
+    try:
+        from tesla_trace.io.datapath import Datapath
+        from tesla_trace.kernel.signals import Signals
+        from tesla_trace.oci.agent import Agent, Unopened
+        from tesla_trace.oci.metadata import Metadata
+    except RuntimeError as wrong:  # pyseccomp finds no libseccomp
+        die(f"{wrong}; tesla_trace --doctor says more", NO_TRAP)
+
+    def stack_of(handlers: Sequence[str] | None, harmless: bool) -> Stack:
+        if handlers is None:
+            return stacked(words)
+        return stacked(replace(words, handlers=list(handlers)), harmless=harmless)
+
+    chosen = Metadata(words.metadata, stack_of, needed=not words.handlers)
+    datapath = Datapath(words.datapath)
+    try:
+        agent = Agent(path, chosen, report, Signals(), strict=words.strict, datapath=datapath)
+    except Unopened as wrong:
+        die(str(wrong), NO_TRAP)
+    agent.run()
+
+
+def stacked(words: Words, *, harmless: bool = False) -> Stack:
     """The handlers that the words name, with the rules that decide which flows they are for.
+
+    Args:
+        harmless: as of `parse`.
 
     Raises:
         UsageError: the words make no sense, or the rules do not.
     """
     from tesla_trace.flow import Stack, UsageError, installed, parse
 
-    named = parse(words.handlers)
+    named = parse(words.handlers, harmless=harmless)
     from tesla_trace.flow.rules import Rule, Unusable, check
 
     rules: list[Rule] = []

@@ -15,12 +15,13 @@ from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
+from tesla_trace.kernel.limits import raise_limit
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.kernel.spawn import Program, spawn
 from tesla_trace.kernel.thread import EPOLL
 from tesla_trace.report import Report
-from tesla_trace.supervisor import Supervisor, raise_limit
+from tesla_trace.supervisor import Supervisor
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign import adopt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 from collections.abc import Callable
 
@@ -16,12 +17,16 @@ class Serving:
 
     Args:
         over: called when no trap is left.
+        loose: what is trapped may be more than the session's own rules ask for.
     """
 
-    def __init__(self, loop: Loop, session: Session, over: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: Loop, session: Session, over: Callable[[], None], *, loose: bool = False
+    ) -> None:
         self.session = session
         self._loop = loop
         self._over = over
+        self._loose = loose
         self._traps: set[Trap] = set()
 
     def add(self, trap: Trap) -> None:
@@ -38,13 +43,25 @@ class Serving:
         for fd, _ in poll.poll(timeout * 1000):
             self._trapped(traps[fd])
 
+    @property
+    def listeners(self) -> list[int]:
+        """What the traps are watched by."""
+        return [trap.fileno() for trap in self._traps]
+
+    def leave(self) -> None:
+        """Serve no more calls: somebody else has the listeners, too, and will.  Those that wait for
+        something end as by a signal."""
+        self.session.held.fail(errno.EINTR)
+        for trap in list(self._traps):
+            self._gone(trap)
+
     def _trapped(self, trap: Trap) -> None:
         try:
             stop = trap.next()
         except EOFError:
             return self._gone(trap)
         if stop is not None:
-            table.serve(self.session, stop)
+            table.serve(self.session, stop, loose=self._loose)
 
     def _gone(self, trap: Trap) -> None:
         self._loop.forget_trap(trap.fileno())

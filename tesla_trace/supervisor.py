@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 from abc import ABC, abstractmethod
@@ -165,15 +164,3 @@ class Supervisor(ABC):
         self.front = None
         if not self.left:
             self.front_gone()
-
-
-def raise_limit() -> tuple[int, int]:
-    """Allow ourselves as many descriptors as we may have: a flow takes two.
-
-    Returns:
-        What we had, which the program is to have.
-    """
-    before = _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return before

@@ -55,6 +55,7 @@ MAY_IMPORT = {
         "tesla_trace.flow",
     ],
     "tesla_trace/keeper": [*JOINS, "tesla_trace.keeper.*"],
+    "tesla_trace/oci": [ANY],
     "tesla_trace": [ANY],
     "tesla_trace/syscalls": JOINS,
     **{f"tesla_trace/syscalls/{each}": JOINS for each in LAYERS},

@@ -24,6 +24,8 @@ class Kind(Generic[T]):
     """Completes "this is not …"."""
     read: Callable[[str], T]
     """Makes the value of what was written; ValueError if it is not one, perhaps saying why."""
+    opens: bool = False
+    """Whether what is written names a file that is read, or something else of our own."""
 
 
 def measure(given: str, units: dict[str, float]) -> float:

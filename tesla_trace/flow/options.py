@@ -18,7 +18,7 @@ from typing import Any
 
 from tesla_trace.flow.declared import OWN, dashed, form
 from tesla_trace.flow.handler import FlowHandler
-from tesla_trace.flow.installed import installed
+from tesla_trace.flow.installed import installed, ours
 from tesla_trace.flow.kinds import Kind
 from tesla_trace.flow.own import OWN as OF_ITS_OWN
 from tesla_trace.flow.rules import Unusable, own
@@ -33,12 +33,16 @@ class UsageError(Exception):
 
 
 def parse(
-    words: Iterable[str], handlers: Mapping[str, type[FlowHandler]] | None = None
+    words: Iterable[str],
+    handlers: Mapping[str, type[FlowHandler]] | None = None,
+    *,
+    harmless: bool = False,
 ) -> list[Named]:
     """Read words as above into handlers' names and options, in the order given.
 
     Args:
         handlers: those to choose from; by default all that are installed.
+        harmless: they are somebody else's words: they may name no code but ours, and no file.
 
     Raises:
         UsageError: naming the handler, the option, what was given and what is accepted.
@@ -50,11 +54,13 @@ def parse(
     for word in words:
         name, equals, value = word[1:].partition("=")
         if word.startswith("+"):
+            if harmless and name not in ours():
+                raise UsageError(f"+{name}: only handlers of our own may be named here")
             stack.append((_named(name, handlers), {}))
             names.append(name)
             conditions.append({})
             if equals:
-                _set(*stack[-1], None, value, word)
+                _set(*stack[-1], None, value, word, harmless)
         elif not word.startswith("-"):
             raise UsageError(f"{word}: neither +HANDLER nor -OPTION")
         elif not stack:
@@ -65,7 +71,7 @@ def parse(
                 raise UsageError(f"+{names[-1]} {word}: {why}")
             conditions[-1][name] = value
         else:
-            _set(*stack[-1], name, value if equals else None, word)
+            _set(*stack[-1], name, value if equals else None, word, harmless)
     return [_finish(*each) for each in zip(names, stack, conditions, strict=True)]
 
 
@@ -97,6 +103,7 @@ def _set(
     name: str | None,
     given: str | None,
     word: str,
+    harmless: bool,
 ) -> None:
     """Put one option into `values`; `name` None is the first there is."""
     fields = {dashed(field): field for field in dataclasses.fields(handler.Options)}
@@ -114,6 +121,8 @@ def _set(
             raise UsageError(f"{place}: -{name} takes no value")
         values[field.name] = True
         return
+    if harmless and kind.opens:
+        raise UsageError(f"{place}: no file may be named here")
     if given is None:
         raise UsageError(f"{place}: a value is missing; {form(field)} takes {kind.accepts}")
     try:

@@ -24,5 +24,7 @@ def _secret(given: str) -> str:
     return first
 
 
-SECRET = Kind("FILE", "a file whose first line it is, or env:NAME for the environment", _secret)
+SECRET = Kind(
+    "FILE", "a file whose first line it is, or env:NAME for the environment", _secret, opens=True
+)
 """A password."""

@@ -11,7 +11,7 @@ from tesla_trace.io.datagram_bottom import DatagramBottom
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.endpoint import Endpoint
 from tesla_trace.io.graph import Graph
-from tesla_trace.io.loop import Loop
+from tesla_trace.io.loop import Alarm, Loop
 from tesla_trace.io.pipes import Pipes
 from tesla_trace.io.resolver import Resolver
 
@@ -48,6 +48,8 @@ class Network:
         self.over: Callable[[Flow], None] = _unheard
         """Told when nothing is left of a flow."""
         self._drained: Callable[[], None] | None = None
+        self._stall: Alarm | None = None
+        """Looks, at the end, whether anything moves."""
 
     def bottom(self, graph: Graph, domain: int, real: socket.socket) -> Bottom:
         """A stream of the network, for a graph."""
@@ -103,13 +105,16 @@ class Network:
         if bottom in self.open:
             self.open.remove(bottom)
             if not self.open and self._drained is not None:
+                if self._stall is not None:
+                    self._stall.cancel()
                 self._drained()
 
     def drain(self, done: Callable[[], None]) -> None:
         """Call `done` once nothing is left to send, or what is left does not move any more."""
         self._drained = done
-        self._expect_movement()
-        if not self.open:
+        if self.open:
+            self._expect_movement()
+        else:
             done()
 
     def _expect_movement(self) -> None:
@@ -123,7 +128,7 @@ class Network:
             if self.open:
                 self._expect_movement()
 
-        self.loop.at(self.loop.now() + STALLED, look)
+        self._stall = self.loop.at(self.loop.now() + STALLED, look)
 
     def _context(self, graph: Graph, domain: int, type: int) -> Context:
         def plumb(domain: int, type: int) -> Endpoint:

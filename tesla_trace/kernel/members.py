@@ -29,6 +29,9 @@ class Members(Protocol):
     def strays(self) -> Iterator[int]:
         """Others that may be."""
 
+    def enclose(self, thread: int) -> bool:
+        """Whether all that the thread has a number for are."""
+
 
 class Below:
     """What we have started."""
@@ -47,6 +50,10 @@ class Below:
     def strays(self) -> Iterator[int]:
         """There are none."""
         return iter(())
+
+    def enclose(self, thread: int) -> bool:
+        """That is not to be said."""
+        return False
 
 
 class Joined:
@@ -84,6 +91,10 @@ class Joined:
         for name in os.listdir("/proc"):
             if name.isdigit() and (process := int(name)) not in known and _is_filtered(process):
                 yield process
+
+    def enclose(self, thread: int) -> bool:
+        """That is not to be said."""
+        return False
 
 
 def _is_below(process: int, roots: set[int]) -> bool:

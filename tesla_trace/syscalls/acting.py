@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
 from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakValueDictionary
 
@@ -69,6 +70,7 @@ class Acting:
         me = os.getpid()
         self._user, self._network = (os.readlink(f"/proc/{me}/ns/{n}") for n in ("user", "net"))
         self._home = namespaces.of(me)
+        weakref.finalize(self, os.close, self._home)
         self._owner = Namespace(os.dup(self._home), self._home).owner
         self.no_new_rights = not self._own.capabilities & CAP_SYS_ADMIN
         """Whether what runs under us gets no rights from its file: see `kernel.spawn.install`."""

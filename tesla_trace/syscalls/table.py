@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket as sockets
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import lru_cache
 
 from tesla_trace.flow import Stack
 from tesla_trace.kernel.filter import Condition, Masked, NonZero, Rule, all_but
@@ -163,7 +163,12 @@ def rules(stack: Stack, *, closed: bool = False) -> list[Rule]:
     return list(dict.fromkeys(found))  # each once: libseccomp takes none a second time
 
 
-@cache
+def every_rule() -> list[Rule]:
+    """A rule for each call that may be trapped for any handlers."""
+    return [Rule(call) for call in dict.fromkeys((*CALLS, *DATAGRAM_CALLS, *REACHING))]
+
+
+@lru_cache(maxsize=64)
 def _rules_by_call(stack: Stack, closed: bool) -> dict[str, list[Rule]]:
     found: dict[str, list[Rule]] = {}
     for rule in rules(stack, closed=closed):
@@ -174,18 +179,22 @@ def _rules_by_call(stack: Stack, closed: bool) -> dict[str, list[Rule]]:
 def _is_for_us(session: Session, stop: Stop) -> bool:
     """Whether a rule is for the call: what the filter looked at, unless it could not."""
     found = _rules_by_call(session.stack, session.closed)
-    return any(rule.holds(stop.args) for rule in found[stop.call])
+    return any(rule.holds(stop.args) for rule in found.get(stop.call, ()))
 
 
-def serve(session: Session, stop: Stop) -> None:
-    """Do one trapped call, or leave it waiting."""
+def serve(session: Session, stop: Stop, *, loose: bool = False) -> None:
+    """Do one trapped call, or leave it waiting.
+
+    Args:
+        loose: the filter is somebody else's, and may trap more than our rules ask for.
+    """
     try:
         session.held.calls(stop.thread)
         if stop.copied and stop.call in SENDING and session.handing.must_not_send:
             raise error(errno.EOPNOTSUPP)
         if session.parting is not None and session.parting.serve(stop):
             return
-        if stop.copied and not _is_for_us(session, stop):
+        if (loose or stop.copied) and not _is_for_us(session, stop):
             return unserved.leave(session, stop)
         if stop.call in REACHING:
             return REACHING[stop.call][0](session, stop)

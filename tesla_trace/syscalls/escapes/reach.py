@@ -73,7 +73,8 @@ def _take(session: Session, stop: Stop, process: int) -> None:
 def attach(session: Session, stop: Stop) -> None:
     """ptrace(2) of another process: it does what the tracer wants."""
     there = proc.number_in(stop.thread, signed(stop.args[1]))
-    if there is None or there not in session.members:
+    outside = there is None or there not in session.members
+    if outside and not session.members.enclose(stop.thread):
         session.uncovered(stop, WAYS["traced"])
     stop.proceed()
 

@@ -1,0 +1,1 @@
+"""Containers that somebody else starts: the seccomp agent of the OCI runtime specification."""
