@@ -30,15 +30,16 @@ def tries(who):
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, 1): print(who, "raw ok")
     except OSError as error:
         print(who, "raw", error)
-def owners(what, *these):
-    ports = ["%04X" % each.getsockname()[1] for each in these]
+def owners(what, one, peer=0):
+    ends = [":%04X" % port for port in (one.getsockname()[1], peer)]
     table = [line.split() for line in open("/proc/net/tcp")]
-    owned = [row[7] for port in ports for row in table if row[1].endswith(":" + port)]
+    # Others, and connections that are over, may have the port, too; with another peer.
+    owned = [row[7] for row in table if row[1].endswith(ends[0]) and row[2].endswith(ends[1])]
     print(what, owned, flush=True)
 def a_flow(what, listener):
     client = socket.create_connection(listener.getsockname())
     server, _ = listener.accept()
-    owners(what, client)
+    owners(what, client, client.getpeername()[1])
     client.close()
     server.close()
 """
