@@ -27,6 +27,9 @@ NO_TRAP = 3
 NOT_ATTACHED = 1
 """Exit status where a process cannot be attached to."""
 
+TRAPS = ("auto", "seccomp", "ptrace")
+"""See `trapping`, likewise."""
+
 DATAPATHS = ("auto", "splice", "handlers")
 """See `io.datapath`, which is not imported only to take words apart."""
 
@@ -80,6 +83,10 @@ joined with and, or, not, ( ).
                with --oci-agent: a container's listenerMetadata may say which handlers are for it,
                of our own and with no option that names a file; `any` lifts that.  With
                --oci-profile: write them there
+  --trap=seccomp|ptrace|auto
+               how system calls are trapped: `auto`, which it is, by ptrace where seccomp cannot be
+  --kill-on-exit
+               with ptrace, let the program die when we do
   --wait       return only when every process is gone and every byte has been delivered
   -d           log each call that crosses a handler
   --           the program follows, whatever it is called
@@ -101,6 +108,9 @@ class Words:
     report: str | None = None
     strict: bool = False
     datapath: str = "auto"
+    trap: str = "auto"
+    kill: bool = False
+    """Whether the program is to die when we do."""
     on_crash: str = ""
     wait: bool = False
     debug: bool = False
@@ -128,6 +138,7 @@ def take_apart(argv: Sequence[str]) -> Words:
     valued = {"--log": "a file name", "--report": "a file name", "--keygen": "a file name"}
     valued |= {"--datapath": "a way", "--rules": "a file name", "--explain": "HOST:PORT"}
     valued |= {"--attach": "a process", "--on-crash": "what", "--oci-agent": "a socket's name"}
+    valued["--trap"] = "a back end"
     while rest:
         word = rest[0]
         name, equals, value = word.partition("=")
@@ -173,6 +184,12 @@ def take_apart(argv: Sequence[str]) -> Words:
             words.action, words.value = "oci-profile", value or PROFILES[0]
         elif name == "--oci-profile":
             raise ValueError(f"--oci-profile={value}: not one of {' '.join(PROFILES)}")
+        elif name == "--trap":
+            if value not in TRAPS:
+                raise ValueError(f"--trap={value}: not one of {' '.join(TRAPS)}")
+            words.trap = value
+        elif word == "--kill-on-exit":
+            words.kill = True
         elif word == "--strict":
             words.strict = True
         elif word == "--wait":
@@ -351,6 +368,7 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
         from tesla_trace.flow import trace
         from tesla_trace.keeper.answers import OnCrash
         from tesla_trace.kernel.spawn import ExecError, FilterError
+        from tesla_trace.kernel.trap import TraceError
         from tesla_trace.successor import kept
         from tesla_trace.target import Unattachable
 
@@ -369,6 +387,11 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
             from tesla_trace.doctor import why_no_filter
 
             report.write(why_no_filter(wrong.errno))
+            return NO_TRAP
+        except TraceError as wrong:
+            from tesla_trace.doctor import why_no_trace
+
+            report.write(why_no_trace(wrong.errno, wrong.tracer))
             return NO_TRAP
         except Unattachable as wrong:
             report.write(str(wrong))
@@ -400,6 +423,8 @@ def _launch(words: Words, stack: Stack, report: Report, summary: Summary | None)
         signals,
         end,
         stay=words.wait,
+        trap=words.trap,
+        kill=words.kill or words.on_crash == "kill",
         strict=words.strict,
         datapath=Datapath(words.datapath),
         summary=summary,

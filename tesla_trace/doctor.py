@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+from tesla_trace.kernel import proc
 from tesla_trace.probes import CAN_TRACE, PROBES, UNCONFINED, Absent, Probe
 
 LIMIT = 5.0
@@ -82,6 +83,20 @@ def why_no_filter(number: int) -> str:
             why = f"trapping calls is not allowed here: {CAN_TRACE}, or {UNCONFINED}"
         case _:
             why = f"no filter could be installed: {os.strerror(number)}"
+    return f"{why}; tesla_trace --doctor says more"
+
+
+def why_no_trace(number: int, tracer: int) -> str:
+    """A line for the user: why the program could not be traced, and what to do about it."""
+    if tracer:
+        name = proc.name(tracer) or "a process"
+        why = f"{name} (process {tracer}) traces the program already: run this without it"
+    elif number == errno.EPERM:
+        why = f"ptrace is not allowed here: {CAN_TRACE}; sysctl kernel.yama.ptrace_scope=1"
+    elif number == errno.EIO:
+        why = f"Linux {platform.release()} does not say enough of a call: it takes 5.3"
+    else:
+        why = f"the program could not be traced: {os.strerror(number)}"
     return f"{why}; tesla_trace --doctor says more"
 
 

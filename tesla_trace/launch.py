@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 from tesla_trace.flow import Stack
 from tesla_trace.front import STARTED, STOPPED, FrontEnd, let_go
 from tesla_trace.io.datapath import Datapath
-from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from tesla_trace.kernel.limits import raise_limit
-from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.signals import Signals
-from tesla_trace.kernel.spawn import Program, spawn
+from tesla_trace.kernel.spawn import spawn
 from tesla_trace.kernel.thread import EPOLL
 from tesla_trace.report import Report
 from tesla_trace.supervisor import Supervisor
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign import adopt
+from tesla_trace.trapping import SECCOMP, Calls, Trapping
 
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary
@@ -39,11 +38,13 @@ class Launch(Supervisor):
     """One program, from start to end.
 
     Args:
+        trap: the back end, one of `trapping.TRAPS`.
+        kill: with ptrace, let the program die when we do.
         stay: let the front wait until every process is gone and every byte has been delivered.
         others: as of `Supervisor`.
 
     Raises:
-        FilterError, ExecError: the program was not started.
+        FilterError, TraceError, ExecError: the program was not started.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Launch(Supervisor):
         front: FrontEnd,
         *,
         stay: bool,
+        trap: str = SECCOMP,
+        kill: bool = False,
         strict: bool = False,
         datapath: Datapath = Datapath.AUTO,
         summary: Summary | None = None,
@@ -63,6 +66,10 @@ class Launch(Supervisor):
             stack, report, signals, front, strict=strict, datapath=datapath, summary=summary
         )
         self._stay = stay
+        self._trap = trap
+        self._kill = kill
+        self._is_told = False
+        """Whether the trap tells what becomes of the program."""
         self._end = front
         self._stops, self._stopped = 0, False
         self._awake = 0
@@ -80,45 +87,57 @@ class Launch(Supervisor):
         session.strangers.inherit(ours, os.path.basename(argv[0]))
         adopted = adopt.adopt_before_start(session, ours)
         ends = {fd: each.pair.app.fileno() for fd, each in adopted.items() if each.pair.app}
-        bpf = filters.build(rules)
         no_connects = session.handing.guard()
-        calls, ledger = filters.numbers(rules), Ledger()
-
-        def keep(program: Program) -> None:
-            if front.keeper is not None:
-                pid, listener = program
-                front.keeper.keep(listener, calls, ledger=ledger.file, program=pid, stay=self._stay)
-
-        pid, listener = spawn(argv, bpf, self.signals, front.group, files, ends, no_connects, keep)
+        start = partial(
+            spawn,
+            argv,
+            signals=self.signals,
+            group=front.group,
+            files=files,
+            places=ends,
+            rules=no_connects,
+        )
+        trapping = Trapping(self.report.write, self._changed, self._keep, kill=self._kill)
+        epolls = any(name == EPOLL for fd, name in proc.files(os.getpid()) if fd in ours)
+        pid, trap = trapping.start(self._trap, start, rules, self.signals, epolls=epolls)
+        self._is_told = trapping.tells
         for socket_of_theirs in adopted.values():
             socket_of_theirs.pair.given()
         self.say(STARTED, pid)
-        epolls = any(name == EPOLL for fd, name in proc.files(os.getpid()) if fd in ours)
-        self.serving.add(NotifyTrap(listener, calls, epolls=epolls, once=table.ONCE, ledger=ledger))
+        self.serving.add(trap)
         let_go((0, 1, 2), front.inherited)
         if no_connects is not None:
             os.close(no_connects)
         return pid
 
+    def _keep(self, pid: int, listener: int, calls: Calls, ledger: Ledger) -> None:
+        if self._end.keeper is not None:
+            self._end.keeper.keep(listener, calls, ledger=ledger.file, program=pid, stay=self._stay)
+
     def child_changed(self) -> None:
         """Take the state of the program, and of orphans that it left to us."""
+        if self._is_told:
+            return
         options = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
         with contextlib.suppress(ChildProcessError):
             while (changed := os.waitpid(-1, options))[0]:
                 pid, status = changed
-                if pid != self._pid:
-                    continue
-                if os.WIFSTOPPED(status):
-                    self._stops, self._stopped = self._stops + 1, True
-                    if self._end.keeper is not None:
-                        self._end.keeper.stopped(self._stops)
-                    self.say(STOPPED, os.WSTOPSIG(status))
-                elif os.WIFCONTINUED(status):
-                    self._stopped = False
-                    stop, soon = self._stops, self.loop.now() + AWAKE
-                    self.loop.at(soon, partial(self._wake_front, stop))
-                else:
-                    self._ended(status)
+                if pid == self._pid:
+                    self._changed(status)
+
+    def _changed(self, status: int) -> None:
+        """The program has stopped, was continued, or has ended."""
+        if os.WIFSTOPPED(status):
+            self._stops, self._stopped = self._stops + 1, True
+            if self._end.keeper is not None:
+                self._end.keeper.stopped(self._stops)
+            self.say(STOPPED, os.WSTOPSIG(status))
+        elif os.WIFCONTINUED(status):
+            self._stopped = False
+            stop, soon = self._stops, self.loop.now() + AWAKE
+            self.loop.at(soon, partial(self._wake_front, stop))
+        else:
+            self._ended(status)
 
     def _ended(self, status: int) -> None:
         self.status = status

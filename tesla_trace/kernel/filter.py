@@ -102,14 +102,18 @@ def _numbered(arch: Arch, calls: Iterable[str]) -> Iterator[tuple[int, str]]:
             yield number, call
 
 
-def build(rules: Iterable[Rule], on: Iterable[Arch] | None = None) -> bytes:
+def build(
+    rules: Iterable[Rule], on: Iterable[Arch] | None = None, *, traced: bool = False
+) -> bytes:
     """The BPF program: the rules' calls notify us, those by other ways get ENOSYS.
 
     Args:
         on: for another machine than this.
+        traced: the calls stop for who traces the program, in place of notifying us.
     """
     rules = list(rules)
-    first, *others = (_part(arch, rules) for arch in on or arches())
+    action = pyseccomp.TRACE(0) if traced else pyseccomp.NOTIFY
+    first, *others = (_part(arch, rules, action) for arch in on or arches())
     for part in others:
         first.merge(part)
     with open(os.memfd_create("filter"), "w+b") as file:
@@ -118,7 +122,7 @@ def build(rules: Iterable[Rule], on: Iterable[Arch] | None = None) -> bytes:
         return file.read()
 
 
-def _part(arch: Arch, rules: list[Rule]) -> pyseccomp.SyscallFilter:
+def _part(arch: Arch, rules: list[Rule], action: int) -> pyseccomp.SyscallFilter:
     program = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     program.set_attr(ACT_BADARCH, pyseccomp.ERRNO(errno.ENOSYS))
     if not program.exist_arch(arch.audit):
@@ -129,12 +133,12 @@ def _part(arch: Arch, rules: list[Rule]) -> pyseccomp.SyscallFilter:
     for rule in rules:
         if arch.number(rule.call) is not None:
             args = map(_compared, rule.conditions)
-            program.add_rule(pyseccomp.NOTIFY, rule.call, *args)
+            program.add_rule(action, rule.call, *args)
     calls = {rule.call for rule in rules}
     for number, (call, _) in arch.subcalls.items():
         if call in calls:
             which = pyseccomp.Arg(0, pyseccomp.EQ, number)
-            program.add_rule(pyseccomp.NOTIFY, MULTIPLEXER, which)
+            program.add_rule(action, MULTIPLEXER, which)
     return program
 
 

@@ -95,6 +95,10 @@ def poll_once(blocked: Iterable[signal.Signals | int]) -> None:
     libc.ppoll(None, ctypes.c_ulong(0), no_time, sigset(blocked))
 
 
-def signalfd(signals: Iterable[signal.Signals | int]) -> int:
-    """signalfd(2): a descriptor that reads as `signals` arrive; non-blocking, close-on-exec."""
-    return check(libc.signalfd(-1, sigset(signals), os.O_NONBLOCK | os.O_CLOEXEC))
+def signalfd(signals: Iterable[signal.Signals | int], fd: int = -1) -> int:
+    """signalfd(2): a descriptor that reads as `signals` arrive; non-blocking, close-on-exec.
+
+    Args:
+        fd: one that is there already, and is to read these from now on.
+    """
+    return check(libc.signalfd(fd, sigset(signals), os.O_NONBLOCK | os.O_CLOEXEC))

@@ -18,12 +18,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from tesla_trace.kernel import memory, namespaces, pending, proc, rights
+from tesla_trace.kernel import memory, pending, proc
+from tesla_trace.kernel.caller import Caller, fault
 from tesla_trace.kernel.ledger import Ledger
-from tesla_trace.kernel.rights import Ids
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
 
@@ -53,26 +54,13 @@ _CONTINUE = ANSWER.pack(0, 0, FLAG_CONTINUE)
 _ioctl = fcntl.ioctl
 
 
-class NotifyStop:
+class NotifyStop(Caller):
     """A call that waits for its answer; see `trap.Stop`."""
 
-    __slots__ = (
-        "answered",
-        "args",
-        "call",
-        "copied",
-        "id",
-        "place",
-        "thread",
-        "word",
-        "_given",
-        "_ledger",
-        "_listener",
-        "_slept",
-        "_threads",
-    )
+    __slots__ = ("answered", "id", "place", "_given", "_ledger", "_listener", "_slept")
 
     interruptible = False
+    makes = False
 
     def __init__(
         self,
@@ -85,96 +73,20 @@ class NotifyStop:
         word: int,
         ledger: Ledger | None = None,
     ) -> None:
+        super().__init__(threads, thread, call, args, word)
         self.answered = False
         self.place = 0
         self._ledger = ledger
         self._listener = listener
-        self._threads = threads
         self.id = id
-        self.thread = thread
-        self.call = call
-        self.args = args
-        self.word = word
-        self.copied = False
         self._given = self._slept = False
-
-    def unfold(self, subcalls: Mapping[int, tuple[str, int]]) -> None:
-        """Be the call that a socketcall(2) stands for, with its arguments as they are now.
-
-        Raises:
-            OSError, Gone: as `read` does.
-        """
-        which, address = self.args[:2]
-        self.call, count = subcalls[which]
-        words = struct.unpack(f"={count}I", self.read(address, 4 * count))
-        self.args = words + (0,) * (6 - count)
-        self.copied = True
-
-    def process(self) -> int:
-        try:
-            return self._threads[self.thread].process
-        except OSError:
-            return self.thread
-
-    def name(self) -> str:
-        try:
-            return self._threads[self.thread].name()
-        except OSError:
-            self._threads.forget(self.thread)  # the number may have passed to another thread
-        return proc.name(self.thread)
-
-    def file(self, fd: int) -> bytes | None:
-        if fd < 0:
-            return None
-        try:
-            return self._threads[self.thread].file(fd)
-        except OSError:
-            self._threads.forget(self.thread)  # the number may have passed to another thread
-        try:
-            return self._threads[self.thread].file(fd)
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-
-    def borrow(self, fd: int, file: bytes) -> int:
-        return self._threads[self.thread].borrow(fd, file)
-
-    def closes_on_exec(self, fd: int) -> bool:
-        return proc.closes_on_exec(self.thread, fd)
-
-    def standing(self) -> tuple[Ids, str, str]:
-        try:
-            return self._threads.standing(self.thread)
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise Gone from error
-
-    def groups(self) -> tuple[int, ...]:
-        return rights.groups(self.thread)
-
-    def network(self) -> int:
-        return namespaces.of(self.thread)
-
-    def lacks_rights(self) -> bool:
-        try:
-            return self._threads[self.thread].lacks_rights
-        except OSError:
-            return False
-
-    def moving(self) -> None:
-        self._threads.moving(self.process())
-
-    def making_epoll(self) -> None:
-        self._threads.making_epoll(self.thread)
-
-    def epolls(self) -> list[int]:
-        made = self._threads.epolls_made()
-        return self._threads[self.thread].epolls(made) if made else []
 
     def read(self, address: int, size: int) -> bytes:
         try:
             data = memory.read(self.thread, address, size)
         except OSError as error:
             self._confirm()
-            raise _fault(error) from error
+            raise fault(error) from error
         self._confirm()
         return data
 
@@ -183,21 +95,21 @@ class NotifyStop:
             memory.write(self.thread, address, data)
         except OSError as error:
             self._confirm()
-            raise _fault(error) from error
+            raise fault(error) from error
 
     def write_many(self, pieces: Sequence[tuple[int, bytes]]) -> None:
         try:
             memory.write_many(self.thread, pieces)
         except OSError as error:
             self._confirm()
-            raise _fault(error) from error
+            raise fault(error) from error
 
     def write_two(self, address: int, data: bytes, other: int, more: bytes) -> None:
         try:
             memory.write_two(self.thread, address, data, other, more)
         except OSError as error:
             self._confirm()
-            raise _fault(error) from error
+            raise fault(error) from error
 
     def inject(self, fd: int, *, cloexec: bool, at: int | None = None) -> int:
         flags = os.O_CLOEXEC if cloexec else 0
@@ -216,6 +128,15 @@ class NotifyStop:
         number = self.inject(fd, cloexec=cloexec)
         self.reply(number)
         return number
+
+    def make(self, domain: int, kind: int) -> tuple[int, socket.socket]:
+        raise NotImplementedError
+
+    def take_back(self, fd: int) -> None:
+        raise NotImplementedError
+
+    def held(self) -> None:
+        pass
 
     def waiting(self) -> bool:
         try:
@@ -262,10 +183,3 @@ class NotifyStop:
     def _confirm(self) -> None:
         if not self.waiting():
             raise Gone
-
-
-def _fault(error: OSError) -> OSError:
-    """What the caller is to see of our trouble with its memory."""
-    if error.errno in (errno.ESRCH, errno.ENOENT):
-        return OSError(errno.EFAULT, "its memory is gone")
-    return error

@@ -51,7 +51,35 @@ def _mask(field: str) -> int:
     return int(field, 16)
 
 
+_NOTHING_BY_DEFAULT = sum(
+    1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+)
 _BY_DEFAULT = sum(1 << (number - 1) for number in STOPS | CORES)
+
+
+def waits(thread: int) -> bool:
+    """The same of a thread that is traced: it sees nothing but SIGKILL, and no signal kills it yet.
+
+    A stop of its process that a sibling tells of waits for it too: those are in state t, then.
+    """
+    try:
+        own = proc.status(thread)
+        there = (_mask(own["SigPnd"]) | _mask(own["ShdPnd"])) & ~_mask(own["SigBlk"])
+        return bool(there & _effective(own))
+    except (OSError, KeyError, ValueError):
+        return False
+
+
+def does(thread: int, number: int) -> bool:
+    """Whether a signal does anything to a thread that is traced: else it is dropped unseen."""
+    try:
+        return bool(_effective(proc.status(thread)) & 1 << (number - 1))
+    except (OSError, KeyError, ValueError):
+        return True
+
+
+def _effective(own: dict[str, str]) -> int:
+    return _mask(own["SigCgt"]) | ~(_mask(own["SigIgn"]) | _NOTHING_BY_DEFAULT)
 
 
 def interrupts(thread: int) -> bool:

@@ -55,6 +55,12 @@ class Signals:
             arrived.append(Arrived(number, code in (SI_USER, SI_QUEUE, SI_TKILL), sender))
         return arrived
 
+    def without_children(self) -> int:
+        """Leave SIGCHLD to another: a descriptor that reads it, where ours does no more."""
+        others = signal.valid_signals() - {signal.SIGCHLD}
+        signalfd(others, self._file)
+        return signalfd({signal.SIGCHLD})
+
     def restore(self) -> None:
         """Block no more than before, in a child that is about to become another program.
 

@@ -8,14 +8,16 @@ that is done, for its exec closes the listener.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import resource
+import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, NoReturn
+from typing import NoReturn, Protocol, TypeVar
 
 from tesla_trace.kernel import landlock
 from tesla_trace.kernel.libc import (
@@ -39,11 +41,28 @@ _Said = struct.Struct("=cqi")
 """What the child says on its pipe: a letter, a number, an errno."""
 
 
-class Program(NamedTuple):
-    """A program that was started."""
+T = TypeVar("T")
 
-    pid: int
-    listener: int
+
+class Entry(Protocol[T]):
+    """How a program comes to be trapped, between fork and exec."""
+
+    def enter(self) -> int:
+        """In the child: put it under a filter; gives a number that is handed to `take`.
+
+        Raises:
+            OSError: it cannot be.
+        """
+
+    def take(self, pid: int, number: int) -> T:
+        """In the parent, while the child waits: get hold of what traps it.
+
+        Raises:
+            OSError: that cannot be.
+        """
+
+    def see_through(self, taken: T) -> None:
+        """In the parent: the child executes the program now."""
 
 
 class FilterError(Exception):
@@ -67,11 +86,11 @@ class _Fprog(ctypes.Structure):
     _fields_ = (("size", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(bpf: bytes) -> int:
+def install(bpf: bytes, *, listen: bool = True) -> int:
     """Put this thread, and what it becomes, under the filter.
 
     Returns:
-        The listener; close-on-exec.
+        The listener, close-on-exec; 0 without one.
 
     Raises:
         OSError: EBUSY, there is a listener already; EINVAL, the kernel is too old; others as
@@ -80,7 +99,7 @@ def install(bpf: bytes) -> int:
     program = _Fprog(len(bpf) // INSTRUCTION, bpf)
 
     def load(flags: int) -> int:
-        words = SECCOMP_SET_MODE_FILTER, flags | FLAG_NEW_LISTENER, ctypes.byref(program)
+        words = SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program)
         return check(libc.syscall(number_of("seccomp"), *words))
 
     def load_as_may_be(flags: int) -> int:
@@ -90,12 +109,14 @@ def install(bpf: bytes) -> int:
             prctl(PR_SET_NO_NEW_PRIVS, 1)
             return load(flags)
 
+    if not listen:
+        return load_as_may_be(0)
     try:
-        return load_as_may_be(FLAG_WAIT_KILLABLE_RECV)
+        return load_as_may_be(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV)
     except OSError as wrong:
         if wrong.errno != errno.EINVAL:  # Linux before 5.19: any signal takes calls away
             raise
-        return load_as_may_be(0)
+        return load_as_may_be(FLAG_NEW_LISTENER)
 
 
 def initial_environment() -> dict[bytes, bytes]:
@@ -108,24 +129,52 @@ def initial_environment() -> dict[bytes, bytes]:
     return dict(word.split(b"=", 1) for word in words if b"=" in word[1:])
 
 
+class Notified:
+    """A program whose trapped calls notify us; see `Entry`.
+
+    Args:
+        trapped: told its number and the listener when its calls are trapped, and before it makes
+            any.
+    """
+
+    def __init__(self, bpf: bytes, trapped: Callable[[int, int], object]) -> None:
+        self._bpf = bpf
+        self._trapped = trapped
+
+    def enter(self) -> int:
+        """See `Entry`."""
+        return install(self._bpf)
+
+    def take(self, pid: int, number: int) -> int:
+        """The listener."""
+        pidfd = os.pidfd_open(pid)
+        try:
+            listener = pidfd_getfd(pidfd, number)
+        finally:
+            os.close(pidfd)
+        self._trapped(pid, listener)
+        return listener
+
+    def see_through(self, taken: int) -> None:
+        """It needs nobody."""
+
+
 def spawn(
     argv: list[str],
-    bpf: bytes,
+    entry: Entry[T],
     signals: Signals,
     group: int,
     files: tuple[int, int],
     places: Mapping[int, int] = MappingProxyType({}),
     rules: int | None = None,
-    trapped: Callable[[Program], object] = lambda program: None,
-) -> Program:
-    """Start `argv` under the filter, in the process group `group`.
+) -> tuple[int, T]:
+    """Start `argv`, trapped, in the process group `group`; gives its number, and what traps it.
 
     Args:
         signals: to be put back as they were.
         files: the program's RLIMIT_NOFILE, soft and hard.
         places: descriptors of the program that are to be copies of these of ours.
         rules: of Landlock, for the program to be under.
-        trapped: called when its calls are trapped, and before it makes any.
 
     Raises:
         FilterError, ExecError: nothing has been started.
@@ -140,7 +189,7 @@ def spawn(
                 os.dup2(ours, place)
             if rules is not None:
                 landlock.restrict(rules)
-            _become(argv, paths, bpf, signals, group, files, say, heard)
+            _become(argv, paths, entry, signals, group, files, say, heard)
         except OSError as error:
             os.write(say, _Said.pack(b"f", 0, error.errno))
         finally:
@@ -148,38 +197,38 @@ def spawn(
     os.close(say)
     os.close(heard)
     try:
-        listener = _listener(pid, said)
-        trapped(Program(pid, listener))
+        taken = _taken(entry, pid, said)
         os.write(hear, b"go")
+        entry.see_through(taken)
         if failed := os.read(said, _Said.size):  # otherwise closed by exec
-            os.close(listener)
             raise ExecError(argv[0], _Said.unpack(failed)[2])
     except BaseException:
-        os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
         raise
     finally:
         os.close(said)
         os.close(hear)
-    return Program(pid, listener)
+    return pid, taken
 
 
-def _listener(pid: int, said: int) -> int:
+def _taken(entry: Entry[T], pid: int, said: int) -> T:
     what, number, error = _Said.unpack(os.read(said, _Said.size) or _Said.pack(b"f", 0, errno.EIO))
     if what == b"f":
         raise FilterError(error)
-    pidfd = os.pidfd_open(pid)
     try:
-        return pidfd_getfd(pidfd, number)
-    except OSError as wrong:
-        raise FilterError(wrong.errno or 0) from wrong
-    finally:
-        os.close(pidfd)
+        return entry.take(pid, number)
+    except BaseException as wrong:
+        os.kill(pid, signal.SIGKILL)  # it waits for our word
+        if isinstance(wrong, OSError):
+            raise FilterError(wrong.errno or 0) from wrong
+        raise
 
 
 def _become(
     argv: list[str],
     paths: Sequence[str],
-    bpf: bytes,
+    entry: Entry[T],
     signals: Signals,
     group: int,
     files: tuple[int, int],
@@ -189,7 +238,7 @@ def _become(
     os.setpgid(0, group)
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
     environment = initial_environment()
-    os.write(say, _Said.pack(b"l", install(bpf), 0))
+    os.write(say, _Said.pack(b"l", entry.enter(), 0))
     if os.read(heard, 2) != b"go":
         os._exit(127)
     signals.restore()

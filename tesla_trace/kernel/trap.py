@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,6 +12,19 @@ from tesla_trace.kernel.rights import Ids
 
 class Gone(Exception):
     """The call that is spoken of is over: its thread died, or a signal took it away."""
+
+
+class TraceError(Exception):
+    """A thread cannot be traced.
+
+    Args:
+        tracer: who traces it already; 0 for nobody.
+    """
+
+    def __init__(self, error: int, tracer: int = 0) -> None:
+        super().__init__(os.strerror(error))
+        self.errno = error
+        self.tracer = tracer
 
 
 class Stop(Protocol):
@@ -30,6 +45,9 @@ class Stop(Protocol):
     """
     interruptible: bool
     """Whether any signal takes the call away: then the thread runs on while we are still at it."""
+
+    makes: bool
+    """Whether the thread itself can `make` a socket, which is less work than to `give` it one."""
 
     def process(self) -> int:
         """The number of the process that the thread belongs to; the thread's if it is gone."""
@@ -135,6 +153,23 @@ class Stop(Protocol):
         Raises:
             OSError, Gone: as `inject`; then the thread has nothing.
         """
+
+    def make(self, domain: int, kind: int) -> tuple[int, socket.socket]:
+        """Have the thread make a socket, in place of its call, where it `makes`.
+
+        Returns:
+            Its number in the thread, and a copy.
+
+        Raises:
+            OSError: as socket(2); then the thread has none.
+            Gone: the call is over.
+        """
+
+    def take_back(self, fd: int) -> None:
+        """Close what it has made; it is gone after all."""
+
+    def held(self) -> None:
+        """The call is not answered now, and may wait for long."""
 
     def waiting(self) -> bool:
         """Whether the call still waits for its answer."""

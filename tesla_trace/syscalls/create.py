@@ -6,7 +6,7 @@ import errno
 import socket as sockets
 
 from tesla_trace.kernel.trap import Gone, Stop
-from tesla_trace.syscalls.acting import OURS
+from tesla_trace.syscalls.acting import OURS, Guise
 from tesla_trace.syscalls.arguments.flags import CLOEXEC, FLAGS, NONBLOCK
 from tesla_trace.syscalls.arguments.words import error, signed
 from tesla_trace.syscalls.datagram.socket import DatagramSocket
@@ -41,6 +41,8 @@ def socket(session: Session, stop: Stop) -> None:
     guise = session.guise(stop)
     if guise is None:
         return stop.proceed()
+    if stop.makes and kind == sockets.SOCK_STREAM:
+        return _have_made(session, stop, domain, protocol, guise)
     if guise is OURS and kind == sockets.SOCK_STREAM:
         made = session.spare.take(domain, protocol, _make) or _make(session, domain, protocol)
         return _give(stop, made, flags)
@@ -56,6 +58,30 @@ def _make(session: Session, domain: int, protocol: int) -> Socket:
     """A stream socket of our own rights and namespace."""
     real = sockets.socket(domain, sockets.SOCK_STREAM | NONBLOCK, protocol)
     return Socket(session, domain, real)
+
+
+def _have_made(session: Session, stop: Stop, domain: int, protocol: int, guise: Guise) -> None:
+    """Have the caller make what is to be the program's end."""
+    type = signed(stop.args[1])
+    with guise:
+        real = sockets.socket(domain, sockets.SOCK_STREAM | NONBLOCK, protocol)
+    try:
+        fd, app = stop.make(sockets.AF_UNIX, type)
+    except BaseException:
+        real.close()
+        raise
+    try:
+        there = session.ends.offer(app)
+        made = Socket(session, domain, real, guise=guise)
+        if not there and made.pair.app is not None:
+            made.pair.app.setblocking(not type & NONBLOCK)
+            stop.inject(made.pair.app.fileno(), cloexec=bool(type & CLOEXEC), at=fd)
+    except BaseException:
+        stop.take_back(fd)
+        raise
+    made.pair.given()
+    made.seen = stop, fd
+    stop.reply(fd)
 
 
 def _give(stop: Stop, made: ProgramSocket, flags: int) -> None:

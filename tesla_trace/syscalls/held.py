@@ -63,6 +63,7 @@ class Held:
         """Let a call wait until `release`, its deadline, or a signal."""
         self._all[waiting.stop] = waiting
         self._by_thread[waiting.stop.thread] = waiting.stop
+        waiting.stop.held()
         if waiting.limit:
             late = self._loop.now() + waiting.limit
             waiting.alarm = self._loop.at(late, lambda: self._expire(waiting))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Sequence
 
 from tesla_trace.kernel.trap import Gone
@@ -22,7 +23,7 @@ class FakeStop:
         self.memory = bytearray(memory)
         self.answers: list[object] = []
         self.word = 8
-        self.copied = self.interruptible = False
+        self.copied = self.interruptible = self.makes = False
         self.is_interrupted = self.is_gone = False
 
     def read(self, address: int, size: int) -> bytes:
@@ -47,6 +48,14 @@ class FakeStop:
             raise Gone
         if not BASE <= address <= address + size <= BASE + len(self.memory):
             raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+
+    def make(self, domain: int, kind: int) -> tuple[int, socket.socket]:
+        raise AssertionError
+
+    def take_back(self, fd: int) -> None:
+        raise AssertionError
+
+    def held(self) -> None: ...
 
     def waiting(self) -> bool:
         return not self.is_gone

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import signal
-import struct
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -29,7 +28,7 @@ from tesla_trace.kernel import memory, proc
 from tesla_trace.kernel.arches import Arch, arches
 from tesla_trace.kernel.libc import tgkill
 from tesla_trace.kernel.ptrace import requests
-from tesla_trace.kernel.ptrace.registers import ERRORS, NT_ARM_SYSTEM_CALL, Layout, own
+from tesla_trace.kernel.ptrace.registers import ERRORS, Layout, own
 from tesla_trace.kernel.trap import Gone
 
 P = ParamSpec("P")
@@ -50,18 +49,21 @@ class Injection:
         begun: it is stopped where a call of its own begins.  Then that call is replaced by the
             first one that is injected, and the thread is left where a call has ended.
 
+        signal: what it stopped for.  As all signals are blocked, it is pending once more.
+
     Raises:
         Gone: the thread has died; `ended` is its wait status.
         OSError: ENOSYS, it is of an unknown kind.
     """
 
-    def __init__(self, thread: int, *, begun: bool = False) -> None:
+    def __init__(self, thread: int, *, begun: bool = False, signal: int = 0) -> None:
         self.thread = thread
         self.ended: int | None = None
         """The wait status of the thread, once it has died."""
         self.stopped_again = False
         """Whether its process was to stop meanwhile."""
         self._begun = begun
+        self._signal = signal
         self._was_begun = begun
         self._signals: list[int] = []
         data = self._ask(requests.registers)
@@ -71,15 +73,18 @@ class Injection:
         """The registers as they were."""
         self._blocked = self._ask(requests.blocked)
         self._instruction = 0
+        self._is_begun_again = self._is_blocking = False
 
     def __enter__(self) -> Self:
         """Have it make no other calls than ours."""
-        self._ask(requests.block, ALL)
+        if self._signal == signal.SIGSTOP:  # cannot be blocked
+            self._signals.append(self._signal)
+            self._signal = 0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         """Leave it as it was."""
-        if self.ended is None and kind is not Gone:
+        if self.ended is None and kind is not Gone and not self._is_begun_again:
             self._restore()
 
     def call(self, name: str, *args: int) -> int:
@@ -98,8 +103,9 @@ class Injection:
             self.layout.with_call(words, number, args)
             self._set(words)
             if self.layout.begun is None:
-                self._ask(requests.set_registers, struct.pack("=i", number), NT_ARM_SYSTEM_CALL)
+                self._ask(requests.set_call, number)
         else:
+            self._block()
             self._leave_call()
             self.layout.with_next_call(words, number, args, self._to_call())
             self._set(words)
@@ -110,12 +116,31 @@ class Injection:
             raise OSError(-value, f"{name}: {os.strerror(-value)}")
         return value
 
+    def again(self, number: int) -> None:
+        """Come back to where the thread's own call begins, of which others have taken the place."""
+        with self:
+            self._block()
+            words = list(self.words)
+            args = [words[place] for place in self.layout.args]
+            before = words[self.layout.instruction] - self.layout.step()
+            self.layout.with_next_call(words, number, args, before)
+            self._set(words)
+            self._run(requests.ENTRY)
+            self._ask(requests.block, self._blocked)
+            self._is_begun_again = True
+
     def room(self, size: int) -> int:
         """The address of some bytes, at most a few hundred, that nobody uses for now."""
         top = self.words[self.layout.stack] & self.layout.mask
         return (top - self.layout.below - size) // ALIGNED * ALIGNED
 
     # ---- the thread ----
+
+    def _block(self) -> None:
+        """Let no signal come in between; a call in the place of another leaves no room for one."""
+        if not self._is_blocking:
+            self._is_blocking = True
+            self._ask(requests.block, ALL)
 
     def _in_place(self) -> bool:
         """Whether the call that begins is one of the thread's own kind."""
@@ -129,17 +154,18 @@ class Injection:
             self.layout.skipped(words)
             self._set(words)
             if self.layout.begun is None:
-                self._ask(requests.set_registers, struct.pack("=i", -1), NT_ARM_SYSTEM_CALL)
+                self._ask(requests.set_call, -1)
             self._run()
 
-    def _run(self) -> None:
-        """Let it go on to the end of a call."""
+    def _run(self, to: int = requests.EXIT) -> None:
+        """Let it go on to the end of a call, or to where one begins."""
         while True:
-            self._ask(requests.resume_to_call)
+            number, self._signal = self._signal, 0
+            self._ask(requests.resume_to_call, number)
             status = self._wait()
             event, number = requests.event(status), os.WSTOPSIG(status)
-            if number == signal.SIGTRAP | requests.AT_CALL:
-                if requests.call_info(self.thread).where == requests.EXIT:
+            if number == requests.SIGTRAP_AT_CALL:
+                if requests.call_info(self.thread).where == to:
                     return
             elif event == requests.EVENT_STOP:
                 self.stopped_again = True
@@ -151,7 +177,8 @@ class Injection:
     def _restore(self) -> None:
         """As it was, and stopped as it was: see the facts."""
         self._set(self.words)
-        self._ask(requests.block, self._blocked)
+        if self._is_blocking:
+            self._ask(requests.block, self._blocked)
         for number in self._signals:
             if number == signal.SIGSTOP:
                 tgkill(proc.process(self.thread), self.thread, number)

@@ -24,8 +24,6 @@ from functools import cached_property
 
 from tesla_trace.kernel.arches import AARCH64, ARM, I386, X86_64
 
-NT_ARM_SYSTEM_CALL = 0x404
-
 ERRORS = 4096
 """Results above -ERRORS are errno, negative."""
 
@@ -104,7 +102,7 @@ class Layout:
         words[self.result] = value & self.mask
 
     def skipped(self, words: list[int]) -> None:
-        """The call that has begun is not done; where `begun` is None, `number_set` says so."""
+        """The call that has begun is not done; with `begun` None by `requests.set_call`."""
         if self.begun is not None:
             words[self.begun] = self.mask
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 from typing import NamedTuple
 
@@ -45,8 +46,10 @@ GET_SYSCALL_INFO = 0x420E
 """Linux 5.3"""
 
 NT_PRSTATUS = func.NT_PRSTATUS
-AT_CALL = 0x80
-"""What SYSGOOD adds to SIGTRAP."""
+NT_ARM_SYSTEM_CALL = 0x404
+"""The registers in which ARM has the number of the call that the kernel is about to do."""
+SIGTRAP_AT_CALL = signal.SIGTRAP | 0x80
+"""What a stop at a call is told by, with SYSGOOD."""
 
 NONE, ENTRY, EXIT, SECCOMP = range(4)
 """Where a thread is stopped: at no call, before one, after one, before one by a filter."""
@@ -114,14 +117,14 @@ def interrupt(thread: int) -> None:
     request(INTERRUPT, thread)
 
 
-def resume(thread: int, signal: int = 0) -> None:
-    """Let a stopped thread go on, with this signal where it stopped for one."""
-    request(func.PTRACE_CONT, thread, 0, signal)
+def resume(thread: int, number: int = 0) -> None:
+    """Let a stopped thread go on, with the signal of this number where it stopped for one."""
+    request(func.PTRACE_CONT, thread, 0, number)
 
 
-def resume_to_call(thread: int, signal: int = 0) -> None:
+def resume_to_call(thread: int, number: int = 0) -> None:
     """The same, up to where its next call begins, or its present one ends."""
-    request(func.PTRACE_SYSCALL, thread, 0, signal)
+    request(func.PTRACE_SYSCALL, thread, 0, number)
 
 
 def listen(thread: int) -> None:
@@ -129,9 +132,9 @@ def listen(thread: int) -> None:
     request(LISTEN, thread)
 
 
-def detach(thread: int, signal: int = 0) -> None:
+def detach(thread: int, number: int = 0) -> None:
     """Let a stopped thread go on, without us."""
-    request(func.PTRACE_DETACH, thread, 0, signal)
+    request(func.PTRACE_DETACH, thread, 0, number)
 
 
 def call_info(thread: int) -> CallInfo:
@@ -158,6 +161,11 @@ def set_registers(thread: int, data: bytes, kind: int = NT_PRSTATUS) -> None:
     _bytes[:size] = data
     _iovec.base, _iovec.size = _at_registers, size
     request(func.PTRACE_SETREGSET, thread, kind, _at_iovec)
+
+
+def set_call(thread: int, number: int) -> None:
+    """Set the number of the call that the kernel goes by, where that is in registers of its own."""
+    set_registers(thread, struct.pack("=i", number), NT_ARM_SYSTEM_CALL)
 
 
 def blocked(thread: int) -> int:

@@ -34,12 +34,17 @@ class Alone(Pair):
 
     Raises:
         OSError: there is no seeing when the program closes it.
+
+    Args:
+        app: the program's end, where that is there already.
     """
 
     nameless = False
 
-    def __init__(self, loop: Loop, closes: Closes, meeting: Meeting) -> None:
-        app = sockets.socket(sockets.AF_UNIX, self.TYPE)
+    def __init__(
+        self, loop: Loop, closes: Closes, meeting: Meeting, app: sockets.socket | None = None
+    ) -> None:
+        app = app or sockets.socket(sockets.AF_UNIX, self.TYPE)
         self._set_up(loop, app)
         self._closes = closes
         self._meeting = meeting
@@ -138,6 +143,16 @@ class Ends:
         if self._spare is None:
             with suppress(OSError):
                 self._spare = self._made()
+
+    def offer(self, app: sockets.socket) -> bool:
+        """Here is one that the program has made, for the next who asks; False if it cannot be."""
+        self.drop()
+        try:
+            closes, meeting = self._needed()
+            self._spare = Alone(self._loop, closes, meeting, app)
+        except OSError:
+            app.close()
+        return self._spare is not None
 
     def drop(self) -> None:
         """Nobody will ask for what was prepared."""
