@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tesla_trace.kernel.libc import number_of
 from tests.e2e.peers import answers, free_port
 from tests.e2e.process import (
     TESLA_TRACE,
@@ -199,7 +200,7 @@ def waits(us, call):
 
     def holds():
         with open(f"/proc/{program}/syscall") as file:
-            return file.read().split()[0] == str(call)
+            return file.read().split()[0] == str(number_of(call))
 
     eventually("the call waits", holds)
 
@@ -207,7 +208,7 @@ def waits(us, call):
 @each_policy
 def test_a_connect_that_waits(policy, full, tmp_path):  # noqa: F811
     with under(policy, *python(CONNECTS, full)) as us:
-        waits(us, 42)
+        waits(us, "connect")
         us.crash()
         if policy == "open":
             with socket.socket(socket.AF_UNIX) as channel:
@@ -224,7 +225,7 @@ def test_a_connect_that_waits(policy, full, tmp_path):  # noqa: F811
 @each_policy
 def test_an_accept_that_waits(policy):
     with under(policy, *python(ACCEPTS)) as us:
-        waits(us, 288)
+        waits(us, "accept4")
         us.crash()
         assert us.program.communicate()[0] == "ready\nENETDOWN\n"
         us.gone()
