@@ -9,6 +9,7 @@ the program does, also when the front has returned.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -27,6 +28,7 @@ from tesla_trace.front import (
     let_go,
 )
 from tesla_trace.keeper.answers import OnCrash
+from tesla_trace.keeper.bequest import Bequeathed
 from tesla_trace.keeper.channel import KeeperEnd, hear
 from tesla_trace.keeper.keeping import Keeping, Kept
 from tesla_trace.keeper.standin import wake_servers
@@ -95,7 +97,11 @@ class _Keeper:
         self._stops = 0
         self._status: int | None = None
         self._poll = select.poll()
+        self._ends = Bequeathed(self._poll)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         let_go((0, 1, 2), front.inherited)
         os.chdir("/")
 
@@ -131,7 +137,7 @@ class _Keeper:
         self._watch_front(0)
         over = False
         while not over:
-            for fd, _ in self._poll.poll():
+            for fd, state in self._poll.poll():
                 if fd == pidfd:
                     over = True
                 elif fd == self._channel.fileno():
@@ -139,7 +145,7 @@ class _Keeper:
                 elif fd in self._kept:
                     self._poll.unregister(fd)
                     self._kept.pop(fd).close()
-                else:
+                elif not self._ends.serve(fd, state):
                     self._front_gone()
         while self._channel.fileno() >= 0:
             self._hear()
@@ -162,6 +168,8 @@ class _Keeper:
             self._poll.register(told.kept.listener, 0)  # it hangs up when nobody is left
         if told.program:
             self._program, self._stay = told.program, told.stay
+        for end in told.ends:
+            self._ends.add(end)
         if told.status is not None:
             self._status = told.status
         if told.stops is not None:
@@ -184,6 +192,7 @@ class _Keeper:
         keeping = Keeping(self._policy, self._poll)
         for each in self._kept.values():
             keeping.take_over(each)
+        self._ends.take_over()
         if self._policy is not OnCrash.KILL:
             wake_servers()
         self._signals.read()  # what was sent before was not meant for the program
@@ -199,7 +208,8 @@ class _Keeper:
                 self._exited(self._status)
             ready = self._poll.poll(keeping.wait())
             keeping.serve(ready)
-            for fd, _ in ready:
+            for fd, state in ready:
+                self._ends.serve(fd, state)
                 if fd == self._signals.fileno():
                     self._signalled()
                 elif self._front is not None and fd == self._front.channel.fileno():

@@ -13,6 +13,7 @@ from tesla_trace.flow import Stack
 from tesla_trace.front import EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import Loop
+from tesla_trace.keeper.bequest import Bequest
 from tesla_trace.kernel.libc import keep_freed_memory
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.report import Report
@@ -65,6 +66,8 @@ class Supervisor(ABC):
         if summary is not None:
             self.session.accounts = Accounts(summary.keep)
         self.session.garbage.start()
+        if front.keeper is not None:
+            self.session.lasting = Bequest(self.loop, front.keeper).add
 
     def run(self) -> None:
         """Serve until the last process is gone and every byte has been delivered."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import array
 import json
-import os
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from tesla_trace.keeper.keeping import Calls, Kept
+
+MOST_FILES = 64
+"""Descriptors that go with a message."""
+
+MSG_CMSG_CLOEXEC = 0x40000000
 
 ROOM = 64 * 1024
 """Bytes of a message at the most: a hundred names of calls, for each of two architectures."""
@@ -39,6 +45,12 @@ class KeeperEnd:
         """The program has ended with this wait status, and we have reaped it."""
         self._say({"status": status})
 
+    def hold(self, ends: Sequence[int]) -> None:
+        """Keep copies of these, no more than `MOST_FILES`, until they hang up."""
+        with suppress(OSError):
+            told = json.dumps({"ends": len(ends)}).encode()
+            socket.send_fds(self._channel, [told], ends, socket.MSG_DONTWAIT)
+
     def stopped(self, stops: int) -> None:
         """The program has stopped, as often as this by now."""
         self._say({"stops": stops})
@@ -57,6 +69,7 @@ class Told:
     stay: bool = False
     status: int | None = None
     stops: int | None = None
+    ends: Sequence[int] = ()
 
 
 def hear(channel: socket.socket) -> Told | None:
@@ -65,12 +78,17 @@ def hear(channel: socket.socket) -> Told | None:
     Raises:
         BlockingIOError: there is none now.
     """
-    data, files, _, _ = socket.recv_fds(channel, ROOM, 2, socket.MSG_DONTWAIT)
-    for fd in files:
-        os.set_inheritable(fd, False)
+    files = array.array("i")
+    room = socket.CMSG_SPACE(MOST_FILES * files.itemsize)
+    flags = socket.MSG_DONTWAIT | MSG_CMSG_CLOEXEC  # which recv_fds of Python 3.11 forgets
+    data, ancillary, _, _ = channel.recvmsg(ROOM, room, flags)
+    for _, _, some in ancillary:
+        files.frombytes(some[: len(some) - len(some) % files.itemsize])
     if not data:
         return None
     words = json.loads(data)
+    if "ends" in words:
+        return Told(None, ends=files)
     if not files:
         return Told(None, status=words.get("status"), stops=words.get("stops"))
     calls = {

@@ -12,6 +12,7 @@ from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.garbage import Garbage
 from tesla_trace.io.loop import Loop
 from tesla_trace.io.network import Network
+from tesla_trace.io.pair import Pair
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.members import Below, Members
 from tesla_trace.kernel.trap import Stop
@@ -43,6 +44,9 @@ LENT = 256
 """Listeners of others remembered: nothing tells when the program closes one."""
 
 Write = Callable[[str], None]
+
+
+def _nothing(pair: Pair) -> None: ...
 
 
 class Session:
@@ -97,6 +101,8 @@ class Session:
         """What lets the program go, once it is to be."""
         self.accounts: Accounts | None = None
         """Of the flows, where somebody wants to know."""
+        self.lasting: Callable[[Pair], None] = _nothing
+        """Told of pairs that are not to end with us."""
 
     # ---- sockets, by what /proc/PID/fd calls them ----
 

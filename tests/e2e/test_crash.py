@@ -54,10 +54,10 @@ class Us:
 
 
 @contextlib.contextmanager
-def under(policy, *words, handlers=("+dummy",), ready="ready", ours=()):
+def under(policy, *words, handlers=("+dummy",), ready="ready", fds=()):
     """Run a program until it says that it is ready."""
     chosen = [f"--on-crash={policy}"] if policy else []
-    with start(TESLA_TRACE, *chosen, *ours, *handlers, *words) as program:
+    with start(TESLA_TRACE, *chosen, *handlers, *words, fds=fds) as program:
         program.until(ready)
         yield Us(program)
 
@@ -340,6 +340,15 @@ async def main():
     await asyncio.sleep(1000)
 asyncio.run(main())
 """
+UDP = """\
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+    flow.bind(("127.0.0.1", 0))
+    print("ready", flush=True)
+    while True:
+        try: CALL
+        except OSError: pass
+"""
 RESTLESS = {
     "client": ("closed", TIRELESS),
     "accept": ("open", TIRELESS_SERVER),
@@ -362,6 +371,23 @@ def test_programs_rest(policy, code):
         us.program.send(signal.SIGTERM)
         assert us.program.wait() == -signal.SIGTERM
         us.gone()
+
+
+@each_policy
+@pytest.mark.parametrize("call", ["flow.recv(100)", "flow.recvfrom(100)"])
+def test_receivers_of_datagrams_rest(policy, call):
+    with under(policy, *python(UDP.replace("CALL", call))) as us:
+        eventually("the keeper has the other end", lambda: sockets_of(us.keeper) > 2)
+        us.crash()
+        eventually("it rests", functools.partial(rests, us))
+        us.program.send(signal.SIGTERM)
+        assert us.program.wait() == -signal.SIGTERM
+        us.gone()
+
+
+def sockets_of(pid):
+    names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    return sum(name.startswith("socket:") for name in names)
 
 
 @pytest.mark.needs("nginx")

@@ -60,6 +60,7 @@ class DatagramSocket(ProgramSocket):
     ) -> None:
         pair = DatagramPair(session.loop, domain)
         super().__init__(session, domain, sockets.IPPROTO_UDP, pair, guise)
+        session.lasting(pair)
         self.peer: Address | None = None
         self.bound = False
         """Whether bind(2) has chosen the local address."""
