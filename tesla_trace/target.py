@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from pwd import getpwuid
+from typing import Protocol
 
 from tesla_trace.flow import printable
 from tesla_trace.kernel import proc
@@ -65,8 +66,25 @@ def check(process: int, ours: tuple[int, ...], root: str = "/proc") -> None:
         raise Unattachable(f"{name} has bound itself to read and write only (seccomp strict mode)")
 
 
-def why_not_allowed(process: int, root: str = "/proc") -> str:
+class Who(Protocol):
+    """Somebody who is not allowed to trace a process."""
+
+    uid: int
+    may_trace: bool
+    """Whether by CAP_SYS_PTRACE."""
+
+
+class Ourselves:
+    """Us."""
+
+    def __init__(self) -> None:
+        self.uid = os.geteuid()
+        self.may_trace = bool(capabilities(0) & CAP_SYS_PTRACE)
+
+
+def why_not_allowed(process: int, root: str = "/proc", who: Who | None = None) -> str:
     """Why we may not trace it, and what to do about that."""
+    us = who or Ourselves()
     try:
         status = _status(process, root)
     except OSError:
@@ -75,18 +93,18 @@ def why_not_allowed(process: int, root: str = "/proc") -> str:
     if int(status.get("TracerPid", "0")):
         return f"{name} is traced by another process since a moment ago: end that first"
     uid, effective = map(int, status["Uid"].split()[:2])
-    if (uid, effective) != (os.getuid(), os.getuid()) and os.geteuid():
+    if (uid, effective) != (us.uid, us.uid) and us.uid:
         whose = f"belongs to {_user(uid)}"
         if effective != uid:
             whose = f"runs with the rights of {_user(effective)} (a set-uid program)"
         return f"{name} {whose}: run tesla_trace as root"
-    if os.geteuid() and (scope := _scope(root)) in _SCOPES:
+    if us.uid and (scope := _scope(root)) in _SCOPES:
         how = _SCOPES[scope]
         return f"{name} is not below us, and Yama lets nobody else trace it: run this {how}"
     if _scope(root) == "3":
         return "tracing is switched off until the next boot (kernel.yama.ptrace_scope is 3)"
-    if not capabilities(0) & CAP_SYS_PTRACE:
-        if os.geteuid():
+    if not us.may_trace:
+        if us.uid:
             return (
                 f"{name} keeps others from looking into it (prctl PR_SET_DUMPABLE), or has rights"
                 " that we have not: run tesla_trace as root"

@@ -8,8 +8,10 @@ Facts, and what they mean for us:
 - Without CAP_SYS_ADMIN it takes the promise of PR_SET_NO_NEW_PRIVS, which is for ever: sudo works
   no more in such a process.  So it is given only where the kernel asks for it.
 - The program of the filter takes 1.5 KiB and more of the process's memory.  Below the stack pointer
-  there may be a few hundred bytes (a goroutine, an alternate signal stack): so it gets a page of
-  its own, for as long as it is stopped.
+  there may be a few hundred bytes only (a goroutine, an alternate signal stack).  On the stack that
+  the kernel made there is room; else it gets pages of its own, for as long as it is stopped.
+- Each step waits for the stopped thread to have a CPU, and then for us to have one: the latter not
+  for long where we may have a real-time priority meanwhile.
 - Other threads run on, and may make a call that is trapped before anybody serves it: they wait.
   What we do meanwhile goes by numbers and memory of the stopped thread, and waits for nobody.
 - Some calls end with EINTR when their thread is stopped, though no signal is there for it
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +36,7 @@ from tesla_trace.kernel.arches import arches
 from tesla_trace.kernel.libc import PR_SET_NO_NEW_PRIVS, pidfd_getfd
 from tesla_trace.kernel.ptrace import requests
 from tesla_trace.kernel.ptrace.inject import Injection
+from tesla_trace.kernel.ptrace.registers import LAYOUTS
 from tesla_trace.kernel.spawn import (
     FLAG_NEW_LISTENER,
     FLAG_WAIT_KILLABLE_RECV,
@@ -51,12 +55,6 @@ PATIENCE = 2.0
 SOON = 0.2
 """Seconds in which one is to, where it can be tried again."""
 
-SPIN = 0.0005
-"""Seconds in which it nearly always does, and we look without a pause."""
-
-PAUSE = 0.001
-"""Seconds between two looks after that."""
-
 PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS = 3, 0x22
 
 EINTR, ERESTARTNOHAND = 4, 514
@@ -67,7 +65,33 @@ AGAIN = (
 ).split()
 """Calls that end with EINTR when their thread is stopped, and have done nothing by then."""
 
+SPARE = 4096
+"""Bytes of the stack that are left below what is written there."""
+
 WAITS_TO_ACCEPT = ("accept", "accept4")
+
+
+class Places:
+    """Where things are in a process, by /proc/PID/maps: looked for before it is stopped."""
+
+    def __init__(self, process: int) -> None:
+        self.stack = range(0)
+        """The stack that the kernel made."""
+        self.call = 0
+        """An instruction by which it makes calls, if it has the vdso."""
+        with open(f"/proc/{process}/maps", "rb") as maps:
+            for line in maps:
+                if line.endswith((b"[stack]\n", b"[vdso]\n")):
+                    start, end = (int(each, 16) for each in line.split(maxsplit=1)[0].split(b"-"))
+                    if line.endswith(b"[stack]\n"):
+                        self.stack = range(start, end)
+                    else:
+                        self.call = self._found(process, start, end)
+
+    @staticmethod
+    def _found(process: int, start: int, end: int) -> int:
+        at = memory.read(process, start, end - start).find(_native_call())
+        return start + at if at >= 0 else 0
 
 
 def install_in(process: int, bpf: bytes) -> int:
@@ -82,13 +106,15 @@ def install_in(process: int, bpf: bytes) -> int:
         OSError: ESRCH, it has ended; as seccomp(2), mmap(2).
     """
     try:
-        with _one_stopped(process) as thread, thread as injection:
-            pidfd = open_pidfd(injection.thread)
-            try:
-                return _install(injection, pidfd, bpf)
-            finally:
-                os.close(pidfd)
-    except Gone:
+        places, thread = Places(process), _soonest(process)
+        pidfd = open_pidfd(thread)
+        try:
+            with _hurrying(), _stopped(thread, PATIENCE, places.call) as stopped:
+                with stopped as injection:
+                    return _install(injection, places, pidfd, bpf)
+        finally:
+            os.close(pidfd)
+    except (Gone, FileNotFoundError):
         raise ProcessLookupError from None
 
 
@@ -114,11 +140,11 @@ def have_called(
         OSError: as `install_in`.
     """
     try:
-        with _one_stopped(process, SOON) as thread, _Meanwhile(thread, meanwhile) as injection:
+        with _stopped(_soonest(process)) as thread, _Meanwhile(thread, meanwhile) as injection:
             for args in all_args:
                 with contextlib.suppress(OSError):
                     injection.call(call, *args)
-    except Gone:
+    except (Gone, FileNotFoundError):
         raise ProcessLookupError from None
 
 
@@ -147,15 +173,10 @@ def let_go() -> None:
                     requests.detach(thread, 0 if requests.event(status) else os.WSTOPSIG(status))
 
 
-def _install(injection: Injection, pidfd: int, bpf: bytes) -> int:
+def _install(injection: Injection, places: Places, pidfd: int, bpf: bytes) -> int:
     narrow = injection.layout.word == 4
     head = struct.pack("=HxxI" if narrow else "=H6xQ", len(bpf) // INSTRUCTION, 0)
-    size = len(head) + len(bpf)
-    page = injection.call(
-        "mmap2" if narrow else "mmap", 0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0
-    )
-    page &= injection.layout.mask
-    try:
+    with _memory(injection, places, len(head) + len(bpf)) as page:
         head = struct.pack(
             "=HxxI" if narrow else "=H6xQ", len(bpf) // INSTRUCTION, page + len(head)
         )
@@ -170,24 +191,57 @@ def _install(injection: Injection, pidfd: int, bpf: bytes) -> int:
             return pidfd_getfd(pidfd, fd)
         finally:
             injection.call("close", fd)
+
+
+@contextlib.contextmanager
+def _memory(injection: Injection, places: Places, size: int) -> Iterator[int]:
+    """The address of so many bytes, which nobody else uses."""
+    room = injection.room(size)
+    if places.stack.start + SPARE < room < places.stack.stop - size:
+        yield room
+        return
+    call = "mmap2" if injection.layout.word == 4 else "mmap"
+    page = injection.call(call, 0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0)
+    page &= injection.layout.mask
+    try:
+        yield page
     finally:
         injection.call("munmap", page, size)
 
 
 @contextlib.contextmanager
-def _one_stopped(process: int, patience: float = PATIENCE) -> Iterator[Injection]:
-    """Stop the thread of a process that will do so soonest."""
+def _hurrying() -> Iterator[None]:
+    """Wait for no CPU, where we may."""
+    try:
+        policy, before = os.sched_getscheduler(0), os.sched_getparam(0)
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, before)
+
+
+def _soonest(process: int) -> int:
+    """The thread of a process that will stop soonest.
+
+    Raises:
+        ProcessLookupError: there is none.
+    """
     threads = [each for each in proc.threads(process) if proc.state(each) not in ("Z", "X", "")]
-    threads.sort(key=lambda each: proc.state(each) == "D")
     if not threads:
         raise ProcessLookupError
-    with _stopped(threads[0], patience) as injection:
-        yield injection
+    return min(threads, key=lambda each: proc.state(each) == "D")
 
 
 @contextlib.contextmanager
-def _stopped(thread: int, patience: float = SOON) -> Iterator[Injection]:
+def _stopped(thread: int, patience: float = SOON, call: int = 0) -> Iterator[Injection]:
     """Stop a thread, and let it go on as if nothing had been.
+
+    Args:
+        call: where an instruction is that makes a call, if that is known.
 
     Raises:
         PermissionError: it is not ours to trace.
@@ -196,10 +250,11 @@ def _stopped(thread: int, patience: float = SOON) -> Iterator[Injection]:
         Gone: likewise.
     """
     requests.seize(thread, requests.SYSGOOD)
-    requests.interrupt(thread)
-    _await_stop(thread, patience)
+    with _hearing_of_children():
+        requests.interrupt(thread)
+        _await_stop(thread, patience)
     try:
-        injection = Injection(thread)
+        injection = Injection(thread, instruction=call)
         _begin_again(injection)
         yield injection
     finally:
@@ -207,8 +262,17 @@ def _stopped(thread: int, patience: float = SOON) -> Iterator[Injection]:
             requests.detach(thread)
 
 
+@contextlib.contextmanager
+def _hearing_of_children() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _await_stop(thread: int, patience: float) -> None:
-    patient, end = (time.monotonic() + seconds for seconds in (SPIN, patience))
+    end = time.monotonic() + patience
     while True:
         found, status = os.waitpid(thread, os.WNOHANG | requests.WALL)
         if found:
@@ -217,11 +281,10 @@ def _await_stop(thread: int, patience: float) -> None:
             if requests.event(status) == requests.EVENT_STOP:
                 return
             requests.resume(thread, os.WSTOPSIG(status))  # a signal that came first
-        now = time.monotonic()
-        if now > end:
+        elif (rest := end - time.monotonic()) <= 0:
             raise TimeoutError
-        if now > patient:
-            time.sleep(PAUSE)
+        else:
+            signal.sigtimedwait([signal.SIGCHLD], rest)
 
 
 def _begin_again(injection: Injection) -> None:
@@ -232,6 +295,10 @@ def _begin_again(injection: Injection) -> None:
     if words[layout.begun] in _numbers(tuple(AGAIN)) and layout.audit == arches()[0].audit:
         layout.with_result(words, -ERESTARTNOHAND)
         requests.set_registers(injection.thread, layout.pack(words))
+
+
+def _native_call() -> bytes:
+    return next(each for each in LAYOUTS if each.audit == arches()[0].audit).calls[0]
 
 
 @cache

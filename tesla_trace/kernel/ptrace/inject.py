@@ -48,15 +48,17 @@ class Injection:
     Args:
         begun: it is stopped where a call of its own begins.  Then that call is replaced by the
             first one that is injected, and the thread is left where a call has ended.
-
         signal: what it stopped for.  As all signals are blocked, it is pending once more.
+        instruction: where one has been found that makes a call, for it takes a while to find.
 
     Raises:
         Gone: the thread has died; `ended` is its wait status.
         OSError: ENOSYS, it is of an unknown kind.
     """
 
-    def __init__(self, thread: int, *, begun: bool = False, signal: int = 0) -> None:
+    def __init__(
+        self, thread: int, *, begun: bool = False, signal: int = 0, instruction: int = 0
+    ) -> None:
         self.thread = thread
         self.ended: int | None = None
         """The wait status of the thread, once it has died."""
@@ -74,6 +76,7 @@ class Injection:
         self._blocked = self._ask(requests.blocked)
         self._instruction = 0
         self._is_begun_again = self._is_blocking = False
+        self._found_before = instruction
 
     def __enter__(self) -> Self:
         """Have it make no other calls than ours."""
@@ -192,13 +195,15 @@ class Injection:
         """Where an instruction is that makes a call."""
         if not self._instruction:
             before = self.words[self.layout.instruction] - self.layout.step()
-            try:
-                there = memory.read(self.thread, before, self.layout.step())
-            except OSError:
-                there = b""
-            found = before if there in self.layout.calls else None
+            found = next(filter(self._makes_call, (before, self._found_before)), None)
             self._instruction = found or find_instruction(self.thread, self.layout)
         return self._instruction
+
+    def _makes_call(self, address: int) -> bool:
+        try:
+            return memory.read(self.thread, address, self.layout.step()) in self.layout.calls
+        except OSError:
+            return False
 
     def _set(self, words: list[int]) -> None:
         self._ask(requests.set_registers, self.layout.pack(words))
