@@ -7,9 +7,11 @@ below that.  A process whose parent ends is below nobody that we look at.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ from tesla_trace.kernel.members import Joined
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge
 from tesla_trace.kernel.signals import Signals
+from tesla_trace.rendezvous import DETACH, Rendezvous
 from tesla_trace.report import Report
 from tesla_trace.supervisor import Supervisor
 from tesla_trace.syscalls import table
@@ -79,6 +82,9 @@ class Attach(Supervisor):
         self._ours = os.getpid(), os.getppid(), front.process
         self._grace = grace
         self._detach: Detach | None = None
+        self._places: list[Rendezvous] = []
+        self._askers: list[socket.socket] = []
+        """Who waits to be told that they are let go."""
         raise_limit()
         self._members = self.session.members = Joined()
         if self.session.closed:
@@ -117,6 +123,8 @@ class Attach(Supervisor):
             kind = Taken if wrong.errno == errno.EBUSY else Unattachable
             raise kind(f"{label(process)}: {_why(wrong)}") from None
         self._members.add(process)
+        with contextlib.suppress(OSError):  # it has ended, or somebody has taken the place
+            self._places.append(Rendezvous(self.loop, process, self._asked))
         ledger = Ledger()
         if self._keeper is not None:
             self._keeper.keep(listener, self._numbers, ledger=ledger.file)
@@ -168,8 +176,21 @@ class Attach(Supervisor):
         assert self._detach is not None
         reset = self._detach.were_reset
         how = f"; {count(reset, 'connection')} reset" if reset else ""
-        self.report.write(f"detached from {self._label}{how}")
+        said = f"detached from {self._label}{how}"
+        self.report.write(said)
         self.leave()
+        for each in self._places:
+            each.close()
+        for asker in self._askers:
+            _answer(asker, said)
+
+    def _asked(self, word: bytes, end: socket.socket) -> None:
+        """Somebody speaks to us by the number of a process."""
+        if word != DETACH or self.left:
+            return end.close()
+        self._askers.append(end)
+        if self._detach is None:
+            self.signalled(signal.SIGTERM)
 
     def leaving(self) -> None:
         """Nothing is to do."""
@@ -180,6 +201,11 @@ class Attach(Supervisor):
 
     def front_went_on(self, stop: int) -> None:
         """The processes are not stopped with it."""
+
+
+def _answer(asker: socket.socket, said: str) -> None:
+    with asker, contextlib.suppress(OSError):
+        asker.send(said.encode())
 
 
 def _leader(process: int) -> int:

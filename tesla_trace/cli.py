@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tesla_trace.report import Report, die
+from tesla_trace.report import Report, die, tell
 
 if TYPE_CHECKING:
     from tesla_trace.flow import Stack
@@ -45,6 +45,9 @@ PROFILES = ("runc", "crun", "docker", "podman")
 HELP = """\
 usage: tesla_trace [--OPTION] ... +HANDLER[=VALUE] [-OPTION[=VALUE]] ... PROGRAM ARG ...
        tesla_trace +HANDLER          what that handler does, and its options
+       tesla_trace --attach PID [--tree] +HANDLER[=VALUE] ...
+                                     the same for a process that runs already
+       tesla_trace --detach PID      let it go again
        tesla_trace --handlers        the handlers there are
        tesla_trace --doctor          what this machine allows
        tesla_trace --keygen FILE     make a key file for +crypt
@@ -73,8 +76,10 @@ joined with and, or, not, ( ).
                how bytes travel that no handler wants to see: `auto` gives the program the kernel's
                own socket where that is safe, `splice` lets the kernel move them, `handlers` not
   --attach PID put a process that runs already under the handlers, in place of starting PROGRAM;
-               Ctrl-C lets it go again
+               Ctrl-C lets it go again, once its connections are over; twice, at once
   --tree       with --attach: also all processes that it has started
+  --grace=SECONDS
+               how long these may take before they are reset: 10, unless it is said
   --on-crash=WHAT
                what becomes of the program when our supervisor dies: `open` lets it make new sockets
                of the kernel's own, `closed` lets it reach no network, `kill` kills it with all that
@@ -122,6 +127,8 @@ class Words:
     """The socket by which runtimes tell of containers, to be served in place of a program."""
     metadata: str = "no"
     """What a container may say of its handlers."""
+    grace: float | None = None
+    """Seconds for the connections of a process that is let go."""
     action: str = ""
     """What to do in place of running a program: the option's name."""
     value: str = ""
@@ -137,7 +144,8 @@ def take_apart(argv: Sequence[str]) -> Words:
     words, rest = Words(), list(argv)
     valued = {"--log": "a file name", "--report": "a file name", "--keygen": "a file name"}
     valued |= {"--datapath": "a way", "--rules": "a file name", "--explain": "HOST:PORT"}
-    valued |= {"--attach": "a process", "--on-crash": "what", "--oci-agent": "a socket's name"}
+    valued |= {"--attach": "a process", "--detach": "a process", "--grace": "a time"}
+    valued |= {"--on-crash": "what", "--oci-agent": "a socket's name"}
     valued["--trap"] = "a back end"
     while rest:
         word = rest[0]
@@ -168,6 +176,10 @@ def take_apart(argv: Sequence[str]) -> Words:
             words.datapath = value
         elif name == "--attach":
             words.attach = _process(name, value)
+        elif name == "--detach":
+            words.action, words.value = "detach", str(_process(name, value))
+        elif name == "--grace":
+            words.grace = _seconds(name, value)
         elif word == "--tree":
             words.tree = True
         elif name == "--on-crash":
@@ -210,6 +222,16 @@ def _process(name: str, value: str) -> int:
     if not value.isascii() or not value.isdigit() or not 0 < int(value) < 1 << 31:
         raise ValueError(f"{name}={value}: not the number of a process")
     return int(value)
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{name}={value}: not a number of seconds")
+    return seconds
 
 
 def main() -> None:
@@ -433,6 +455,7 @@ def _launch(words: Words, stack: Stack, report: Report, summary: Summary | None)
 
 def _attach(words: Words, stack: Stack, report: Report, summary: Summary | None) -> Start:
     from tesla_trace.attach import Attach
+    from tesla_trace.detach import GRACE
     from tesla_trace.io.datapath import Datapath
 
     return lambda signals, end: Attach(
@@ -442,6 +465,7 @@ def _attach(words: Words, stack: Stack, report: Report, summary: Summary | None)
         signals,
         end,
         tree=words.tree,
+        grace=GRACE if words.grace is None else words.grace,
         strict=words.strict,
         datapath=Datapath(words.datapath),
         summary=summary,
@@ -490,6 +514,15 @@ def _act(words: Words) -> None:
             from tesla_trace.doctor import main as doctor
 
             sys.exit(doctor())
+        case "detach":
+            from tesla_trace import rendezvous
+
+            try:
+                with rendezvous.ask(int(words.value), rendezvous.DETACH) as end:
+                    said = end.recv(rendezvous.ROOM)
+            except rendezvous.Nobody as wrong:
+                die(str(wrong), NOT_ATTACHED)
+            tell(said.decode() or "whoever was attached has ended")
         case "keygen":
             from pathlib import Path
 

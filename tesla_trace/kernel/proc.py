@@ -66,6 +66,16 @@ def state(thread: int) -> str:
         return ""
 
 
+def started(process: int) -> int:
+    """When it was started, in ticks of the clock since the machine was.
+
+    Raises:
+        OSError: ENOENT or ESRCH, there is no such process.
+    """
+    with open(f"/proc/{process}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
+
+
 def is_stopped(process: int) -> bool:
     """Whether a signal has stopped the process; False if it is gone."""
     return state(process) == "T"

@@ -1,16 +1,22 @@
 """Processes that run already are put under handlers, and let go again."""
 
 import contextlib
+import http.server
+import os
+import re
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.e2e import plain
 from tests.e2e.attaching import attached
-from tests.e2e.process import TESLA_TRACE, Program, run, start
+from tests.e2e.process import TESLA_TRACE, Program, children, eventually, run, start
+from tests.e2e.test_servers import PAGE, get, nginx
 
 CLIENT = """
 import socket, sys, threading
@@ -120,3 +126,220 @@ def test_what_was_let_go_works_on(echo):
         assert "connecting to" not in tracer.out.partition("detached")[2]
         program.process.stdin.close()
         assert program.wait() == 0
+
+
+SERVER = """
+import socket, sys, threading
+listener = socket.create_server(("127.0.0.1", 0))
+threads = int(sys.argv[1])
+def serve():
+    while True:
+        peer, _ = listener.accept()
+        with peer:
+            while data := peer.recv(100):
+                peer.sendall(data)
+def answer(peer):
+    with peer:
+        peer.sendall(peer.recv(100))
+        peer.recv(100)
+for _ in range(threads):
+    threading.Thread(target=serve, daemon=True).start()
+print(listener.getsockname()[1], flush=True)
+for line in sys.stdin:  # now it listens on a socket of its own making
+    again = socket.create_server(("127.0.0.1", 0))
+    print("more", again.getsockname()[1], flush=True)
+    for _ in range(int(line)):
+        threading.Thread(target=answer, args=(again.accept()[0],)).start()
+    print("enough", flush=True)
+"""
+
+
+@contextlib.contextmanager
+def server(threads: int = 1) -> Iterator[tuple[Program, int]]:
+    """A server whose threads all wait in accept(2)."""
+    with start(sys.executable, "-c", SERVER, threads) as program:
+        yield program, int(program.until("\n"))
+
+
+def say(program: Program, word: str) -> None:
+    assert program.process.stdin is not None
+    program.process.stdin.write(f"{word}\n".encode())
+    program.process.stdin.flush()
+
+
+def echoes(port: int, data: bytes = b"hello") -> bool:
+    with socket.create_connection(("127.0.0.1", port), 10) as peer:
+        peer.sendall(data)
+        return peer.recv(100) == data
+
+
+def test_all_that_wait_in_accept_are_served_at_once():
+    with server(3) as (program, port), attached(program.pid) as tracer:
+        for _ in range(3):
+            assert echoes(port)
+            tracer.until("accepted from")
+
+
+def test_a_connection_under_way_is_finished_first_and_then_a_listener_is_the_kernel_s():
+    with server() as (program, _), attached(program.pid, "+log") as tracer:
+        say(program, "3")
+        port = int(program.until("more").split()[1])
+        with socket.create_connection(("127.0.0.1", port), 10) as peer:
+            tracer.until("accepted from")
+            tracer.send(signal.SIGINT)
+            tracer.until("1 connection under way")
+            peer.sendall(b"finished")
+            assert peer.recv(100) == b"finished"
+        tracer.until("detached")
+        assert "reset" not in tracer.out
+        assert tracer.wait() == 0
+        assert echoes(port) and echoes(port)
+        program.until("enough")
+
+
+def test_a_connection_that_takes_too_long_is_reset():
+    with client_of_nobody() as (program, peer), attached(program.pid, "+log", "--grace=0.1") as it:
+        say(program, "go")
+        with peer() as end:
+            it.until("connecting to")
+            it.send(signal.SIGINT)
+            it.until("1 connection reset")
+            program.until("ConnectionResetError")
+            with pytest.raises(ConnectionResetError):
+                end.recv(100)
+
+
+@contextlib.contextmanager
+def client_of_nobody():
+    code = """
+import socket, sys
+sys.stdin.readline()
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as one:
+    try:
+        one.recv(1)
+    except OSError as wrong:
+        print(type(wrong).__name__, flush=True)
+sys.stdin.readline()
+"""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with start(sys.executable, "-c", code, listener.getsockname()[1]) as program:
+            yield program, lambda: listener.accept()[0]
+
+
+def test_another_one_lets_it_go():
+    with server() as (program, port), attached(program.pid, "+dummy") as tracer:
+        ran = run(TESLA_TRACE, "--detach", program.pid)
+        assert ran.status == 0 and ran.err.startswith("tesla_trace: detached from python")
+        assert tracer.wait() == 0
+        assert echoes(port)
+        ran = run(TESLA_TRACE, "--detach", program.pid)
+        assert ran.status == 1 and "no tesla_trace of ours is attached" in ran.err
+
+
+def test_twice_at_once():
+    with server() as (program, port), attached(program.pid, "+dummy"):
+        ran = run(TESLA_TRACE, "--attach", program.pid, "+dummy")
+        assert ran.status == 1 and "another supervisor" in ran.err
+        assert echoes(port)
+
+
+def test_what_is_traced_already():
+    with server() as (program, _), start("strace", "-o", "/dev/null", "-fp", program.pid):
+        eventually("strace traces it", lambda: "TracerPid:\t0" not in status(program.pid))
+        ran = run(TESLA_TRACE, "--attach", program.pid, "+dummy")
+        assert ran.status == 1 and "is traced by strace" in ran.err
+
+
+def status(process: int) -> str:
+    return Path(f"/proc/{process}/status").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_what_belongs_to_somebody_else():
+    with server() as (program, _):
+        ran = run(*plain.tesla_trace(), "--attach", program.pid, "+dummy")
+        assert ran.status == 1 and "belongs to root: run tesla_trace as root" in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make namespaces")
+@pytest.mark.parametrize("kind", ["--net", "--pid", "--user"])
+def test_another_namespace(kind):
+    words = ["unshare", kind, *(["--fork", "--kill-child"] if kind == "--pid" else [])]
+    up = ["sh", "-c", 'ip link set lo up; exec "$@"', "up"] if kind == "--net" else []
+    code = ENDLESS if kind == "--net" else ENDLESS
+    with start(*words, *up, sys.executable, "-c", code) as program:
+        program.until("ready")
+        there = children(program.pid)[0] if kind == "--pid" else program.pid
+        with attached(there) as tracer:
+            tracer.until("connecting to 127.0.0.1")
+            tracer.until("accepted from")
+            tracer.send(signal.SIGTERM)
+            tracer.until("detached")
+        program.until("still")
+        program.until("still")
+
+
+ENDLESS = """
+import socket, threading, time
+listener = socket.create_server(("127.0.0.1", 0))
+def serve():
+    while True:
+        listener.accept()[0].close()
+threading.Thread(target=serve, daemon=True).start()
+print("ready", flush=True)
+while True:
+    with socket.create_connection(listener.getsockname()) as one:
+        assert one.recv(1) == b""
+    print("still", flush=True)
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.needs("busybox")
+def test_a_static_program_and_what_it_starts(echo_http):
+    loop = f"while busybox wget -q -O - http://127.0.0.1:{echo_http}/; do :; done"
+    with start("busybox", "sh", "-c", loop) as program:
+        program.until("page")
+        with attached(program.pid, "+log", "--tree") as tracer:
+            tracer.until(f"connecting to 127.0.0.1:{echo_http}")
+            program.until("page")
+            tracer.send(signal.SIGTERM)
+            tracer.until("detached from busybox")
+        for _ in range(3):
+            program.until("page")
+
+
+@pytest.fixture
+def echo_http() -> Iterator[int]:
+    """The port of a server that gives everybody one page."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"page\n")
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.mark.needs("nginx")
+def test_nginx_master_and_workers(tmp_path):
+    with nginx((), tmp_path) as (port, server):
+        with attached(server.pid, "+log", "--tree") as tracer:
+            assert re.search(
+                r"attached to nginx \(\d+\) and \d+ more: 1 listener found", tracer.out
+            )
+            for _ in range(5):
+                assert get(port) == PAGE.encode()
+                tracer.until("accepted from")
+            tracer.send(signal.SIGTERM)
+            tracer.until("detached")
+        for _ in range(5):
+            assert get(port) == PAGE.encode()
+        server.send(signal.SIGQUIT)
+        assert server.wait() == 0
