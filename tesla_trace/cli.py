@@ -428,7 +428,7 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
 
     closed = words.strict or stack.exclusive
     policy = OnCrash(words.on_crash or ("closed" if closed else "open"))
-    front.run(kept(supervise, report, policy))
+    front.run(kept(supervise, report, policy), alone=bool(words.attach))
 
 
 Start = Callable[["Signals", "FrontEnd"], "Supervisor"]

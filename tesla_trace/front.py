@@ -35,6 +35,9 @@ STARTED, EXITED, STOPPED, SIGNALLED, CONTINUED = range(5)
 """From the supervisor: the program's number; its wait status; the signal that stopped it.  To it: a
 signal for the program; that the stop of this number (counted from 1) is over for the front."""
 
+STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+"""What a terminal sends to stop a job."""
+
 LOST = 125
 """Our exit status where the supervisor died: as env(1) and timeout(1) when they fail themselves."""
 
@@ -95,10 +98,11 @@ def kill_all(limit: float = 10.0) -> None:
             signal.sigtimedwait([signal.SIGCHLD], 0.01)
 
 
-def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
+def run(supervise: Callable[[FrontEnd, Signals], int], *, alone: bool = False) -> NoReturn:
     """Fork the supervisor, and be the front.
 
     Args:
+        alone: the program is not in our group, and what the terminal sends is for us.
         supervise: what the supervisor does; its result is the exit status where the program never
             ran.
     """
@@ -121,11 +125,14 @@ def run(supervise: Callable[[FrontEnd, Signals], int]) -> NoReturn:
     theirs.close()
     let_go((0, 1), theirs_alone)
     os.close(pidfd)
-    _Front(pid, ours, signals).run()
+    _Front(pid, ours, signals, alone).run()
 
 
 class _Front:
-    def __init__(self, supervisor: int, channel: socket.socket, signals: Signals) -> None:
+    def __init__(
+        self, supervisor: int, channel: socket.socket, signals: Signals, alone: bool
+    ) -> None:
+        self._alone = alone
         self._supervisor = supervisor
         self._channel = channel
         self._signals = signals
@@ -170,7 +177,9 @@ class _Front:
                 continue  # the end of the channel tells
             if arrived.number == signal.SIGCONT:
                 self._say(CONTINUED, self._stops)
-            elif arrived.sent:
+            elif self._alone and arrived.number in STOPS:
+                take(arrived.number)
+            elif self._alone or arrived.sent:
                 self._say(SIGNALLED, arrived.number)
 
     def _say(self, what: int, value: int) -> None:

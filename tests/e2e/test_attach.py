@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import os
+import pty
 import re
 import signal
 import socket
@@ -15,7 +16,7 @@ import pytest
 
 from tests.e2e import plain
 from tests.e2e.attaching import attached
-from tests.e2e.process import TESLA_TRACE, Program, children, eventually, run, start
+from tests.e2e.process import TESLA_TRACE, Program, children, eventually, lines, run, start
 from tests.e2e.test_servers import PAGE, get, nginx
 
 CLIENT = """
@@ -224,6 +225,25 @@ sys.stdin.readline()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with start(sys.executable, "-c", code, listener.getsockname()[1]) as program:
             yield program, lambda: listener.accept()[0]
+
+
+def test_the_terminal_s_ctrl_c():
+    """A group that is in the foreground gets it; the process is in another one."""
+    with server() as (program, port):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(TESLA_TRACE, [TESLA_TRACE, "--attach", str(program.pid), "+dummy"])
+        try:
+            said = lines(terminal)
+            assert "attached to" in next(said)
+            assert echoes(port)
+            os.write(terminal, b"\x03")
+            assert any("detached from" in line for line in said)
+        finally:
+            _, how = os.waitpid(pid, 0)
+            os.close(terminal)
+        assert how == 0
+        assert echoes(port)
 
 
 def test_another_one_lets_it_go():
