@@ -298,17 +298,20 @@ def _containers(words: Words) -> None:
 
 
 def _serve_containers(words: Words, path: str) -> None:
-    stacked(words)  # what is wrong is better told now
+    named = stacked(words)  # what is wrong is better told now
     _occupy_standard_files()
     try:
         report = Report(words.log)
     except OSError as wrong:
         die(f"--log {words.log}: {wrong.strerror}", USAGE)
     try:
+        from tesla_trace import front
+        from tesla_trace.agent import Agent, Unopened
+        from tesla_trace.flow import trace
         from tesla_trace.io.datapath import Datapath
-        from tesla_trace.kernel.signals import Signals
-        from tesla_trace.oci.agent import Agent, Unopened
+        from tesla_trace.keeper.answers import OnCrash
         from tesla_trace.oci.metadata import Metadata
+        from tesla_trace.successor import kept
     except RuntimeError as wrong:  # pyseccomp finds no libseccomp
         die(f"{wrong}; tesla_trace --doctor says more", NO_TRAP)
 
@@ -318,12 +321,34 @@ def _serve_containers(words: Words, path: str) -> None:
         return stacked(replace(words, handlers=list(handlers)), harmless=harmless)
 
     chosen = Metadata(words.metadata, stack_of, needed=not words.handlers)
-    datapath = Datapath(words.datapath)
-    try:
-        agent = Agent(path, chosen, report, Signals(), strict=words.strict, datapath=datapath)
-    except Unopened as wrong:
-        die(str(wrong), NO_TRAP)
-    agent.run()
+    closed = words.strict or named.exclusive or words.metadata != METADATA[0]
+    policy = OnCrash(words.on_crash or ("closed" if closed else "open"))
+
+    def supervise(end: FrontEnd, signals: Signals) -> int:
+        try:
+            agent = Agent(
+                path,
+                chosen,
+                report,
+                signals,
+                end,
+                lets_go=policy is OnCrash.OPEN,
+                strict=words.strict,
+                datapath=Datapath(words.datapath),
+            )
+        except Unopened as wrong:
+            report.write(str(wrong))
+            return NO_TRAP
+        front.let_go((0, 1), end.inherited)
+        try:
+            agent.run()
+        except BaseException as wrong:
+            for line in trace(wrong):
+                report.write(line)
+            return front.LOST
+        return 0 if policy is OnCrash.OPEN else front.LOST
+
+    front.run(kept(supervise, report, policy), alone=True)
 
 
 def stacked(words: Words, *, harmless: bool = False) -> Stack:

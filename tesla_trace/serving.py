@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import select
 from collections.abc import Callable
 
@@ -42,18 +41,6 @@ class Serving:
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(timeout * 1000):
             self._trapped(traps[fd])
-
-    @property
-    def listeners(self) -> list[int]:
-        """What the traps are watched by."""
-        return [trap.fileno() for trap in self._traps]
-
-    def leave(self) -> None:
-        """Serve no more calls: somebody else has the listeners, too, and will.  Those that wait for
-        something end as by a signal."""
-        self.session.held.fail(errno.EINTR)
-        for trap in list(self._traps):
-            self._gone(trap)
 
     def _trapped(self, trap: Trap) -> None:
         try:

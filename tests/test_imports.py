@@ -55,14 +55,24 @@ MAY_IMPORT = {
         "tesla_trace.flow",
     ],
     "tesla_trace/keeper": [*JOINS, "tesla_trace.keeper.*"],
-    "tesla_trace/oci": [ANY],
+    "tesla_trace/oci": [*JOINS, "tesla_trace.oci.*"],
     "tesla_trace": [ANY],
     "tesla_trace/syscalls": JOINS,
     **{f"tesla_trace/syscalls/{each}": JOINS for each in LAYERS},
 }
 """What of ours the files of a directory may import."""
 
-OUTERMOST = {"attach", "cli", "detach", "front", "launch", "successor", "supervisor"}
+OUTERMOST = {
+    "agent",
+    "attach",
+    "cli",
+    "container",
+    "detach",
+    "front",
+    "launch",
+    "successor",
+    "supervisor",
+}
 """Files of `tesla_trace` that only they, and `__main__`, import."""
 
 NO_IO = {"handlers", "tesla_trace/flow"}

@@ -85,12 +85,6 @@ class Held:
         if stop is not None:
             self._drop(self._all[stop])
 
-    def fail(self, number: int) -> None:
-        """Nobody will answer them later."""
-        for stop, waiting in list(self._all.items()):
-            if not self._drop(waiting):
-                stop.fail(number)
-
     def clear(self) -> None:
         """Nobody is left to be answered."""
         for stop in list(self._all):

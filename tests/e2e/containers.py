@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.apart import apart
-from tests.e2e.process import TESLA_TRACE, Program, Ran, eventually, run, start
+from tests.e2e.process import TESLA_TRACE, Program, Ran, children, eventually, run, start
 
 RUNTIMES = ("runc", "crun")
 each_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
@@ -129,6 +129,16 @@ class Agent:
     def until(self, text: str) -> None:
         eventually(f"the agent says {text!r}: {self.lines()}", lambda: self.said(text))
 
+    @property
+    def keeper(self) -> int:
+        """The process that stays when it dies."""
+        return children(self.program.pid)[0]
+
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        return children(self.keeper)[0]
+
     def more_than(self, before: list[str]) -> list[str]:
         """The descriptors that it has besides what it had, and what all containers share."""
         more = Counter(self.files())
@@ -137,7 +147,7 @@ class Agent:
 
     def files(self) -> list[str]:
         """Its descriptors."""
-        folder = f"/proc/{self.program.pid}/fd"
+        folder = f"/proc/{self.pid}/fd"
         found = []
         for fd in os.listdir(folder):
             with contextlib.suppress(FileNotFoundError):

@@ -1,12 +1,24 @@
 """Containers that real runtimes start go through our handlers, each through its own."""
 
+import contextlib
+import json
+import os
 import signal
+import socket
+import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tesla_trace.kernel.filter import Rule, build
+from tesla_trace.kernel.libc import pidfd_getfd
+from tesla_trace.kernel.spawn import install
+from tests.e2e import plain
 from tests.e2e.containers import RUNTIMES, Container, Network, agent, each_runtime, needed
-from tests.e2e.process import alive, children, eventually, run
+from tests.e2e.process import LIMIT, alive, eventually, run
+from tests.kernel.child import child
 
 THROUGH = ("+log", "+socks=127.0.0.1:1080", "-loopback")
 GET = ("wget", "-qO-", "http://127.0.0.1:80/hello")
@@ -102,21 +114,151 @@ def test_killed_in_the_middle(runtime, tmp_path, net):
         eventually("all is closed", lambda: not ours.more_than(before), 3)
 
 
+ON_DEMAND = "while read line; do wget -qO- http://127.0.0.1:80/hello || echo failed; done"
+
+
+def gets(program):
+    """What the container says that it got when it was told to."""
+    program.process.stdin.write(b"get\n")
+    program.process.stdin.flush()
+    return program.until("\n")
+
+
 @each_runtime
 def test_the_end_of_the_agent(runtime, tmp_path, net):
-    """Containers that run go on, past the handlers; who answers for them ends with the last."""
+    """Containers that run go on past the handlers; who answers for them ends with the last."""
     needed(runtime)
     with agent(tmp_path, "+log") as ours:
         box = Container(runtime, tmp_path, ours, net)
-        with box.start("sh", "-c", "echo begun; sleep 1000") as program:
-            program.until("begun")
-            assert box.enter(*GET).out == HELLO
+        with box.start("sh", "-c", ON_DEMAND) as program:
+            assert gets(program) == HELLO
+            keeper = ours.keeper
             ours.program.send(signal.SIGTERM)
             assert ours.program.wait() == 0
-            ours.until("lets calls through")
-            connected = sum("connecting" in line for line in ours.lines())
-            assert connected == 1
-            line = next(line for line in ours.lines() if "lets calls through" in line)
-            keeper = int(line.partition("process ")[2].split()[0])
-            assert alive(keeper) and not children(keeper)
+            assert ours.said("connecting to") and ours.said("ends; 1 container")
+            log = ours.lines()
+            assert gets(program) == HELLO
+            assert ours.lines() == log and alive(keeper)
         eventually("nobody stays behind", lambda: not alive(keeper))
+
+
+@each_runtime
+@pytest.mark.parametrize(("policy", "got"), [("open", HELLO), ("closed", "failed\n")])
+def test_the_agent_dies(runtime, policy, got, tmp_path, net):
+    """By SIGKILL: it is as of a program that we have started."""
+    needed(runtime)
+    with agent(tmp_path, f"--on-crash={policy}", "+log") as ours:
+        box = Container(runtime, tmp_path, ours, net)
+        with box.start("sh", "-c", ON_DEMAND) as program:
+            assert gets(program) == HELLO
+            keeper = ours.keeper
+            os.kill(ours.pid, signal.SIGKILL)
+            ours.until("was killed by signal 9")
+            assert gets(program) == got
+        eventually("nobody stays behind", lambda: not alive(keeper))
+
+
+@pytest.mark.parametrize("name", ["storm", "prefork"])
+def test_fixtures(built, name, tmp_path, net):
+    """By runc 1.1, which knows no flags: any signal takes a call away."""
+    needed("runc")
+    program = built.path(name, "musl-static")
+    with agent(tmp_path, "+log") as ours:
+        ran = Container("runc", tmp_path, ours, net, files={name: program}).run(name)
+        assert ran.status == 0 and ours.said(f"{name}["), ran
+        assert ran.out == run(*net.words(program)).out
+
+
+# ---- what an agent is told that it cannot use ----
+
+
+def tell(path, *parts, fds=(), wait=True):
+    """Tell an agent in so many parts, the descriptors with the first."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(LIMIT)
+        one.connect(path)
+        for part in parts:
+            with contextlib.suppress(BrokenPipeError):
+                socket.send_fds(one, [part], fds)
+            fds = ()
+        if wait:
+            with contextlib.suppress(ConnectionResetError):
+                assert one.recv(1) == b""
+
+
+def state(**changes):
+    inner = {"ociVersion": "1.0.2", "id": "liar", "status": "creating", "bundle": "/b"}
+    good = {"ociVersion": "1.0.2", "fds": ["seccompFd"], "pid": os.getpid(), "state": inner}
+    return json.dumps({**good, **changes}).encode()
+
+
+CONNECTS = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+
+
+@pytest.fixture
+def listener():
+    """One of a process that does nothing."""
+    bpf = build([Rule("getpriority")])
+
+    def trapped(say):
+        say(str(install(bpf)))
+        signal.pause()
+
+    with child(trapped) as process:
+        pidfd = os.pidfd_open(process.pid)
+        fd = pidfd_getfd(pidfd, int(process.says()))
+        yield fd
+        os.close(fd)
+        os.close(pidfd)
+
+
+@pytest.fixture
+def public():
+    """A folder where everybody may look for a socket."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_nonsense(tmp_path, public, net, listener):
+    """Each is an error line, and a container that is served meanwhile knows nothing of it."""
+    needed("crun")
+    null = os.open(os.devnull, os.O_RDONLY)
+    with subprocess.Popen(["true"]) as process:
+        gone = process.pid
+    told = [
+        ((b"GET / HTTP/1.1\r\n\r\n",), [], "not a JSON object"),
+        ((b"{" + b" " * 70000,), [], "more than 65536 bytes"),
+        ((state(pid="x"),), [null], "pid is not the number of a process"),
+        ((state(),), [], "1 descriptors named, 0 sent"),
+        ((state(fds=["other"]),), [null], "no descriptors called seccompFd"),
+        ((state(fds=["seccompFd"] * 2),), [listener, listener], "2 descriptors called seccompFd"),
+        ((state(),), [null], "seccompFd is no seccomp listener"),
+        ((state(pid=gone),), [listener], f"container liar: process {gone} is gone"),
+        ((state(metadata="+nonsense"),), [listener], "container liar: +nonsense"),
+        ((state(fds=["seccompFd"] * 17),), [null] * 17, "more than 16 descriptors"),
+        ((state() + b"{",), [listener], "something follows the state"),
+    ]
+    with agent(public, "--metadata", "+log") as ours:
+        box = Container("crun", tmp_path, ours, net)
+        with box.start("sh", "-c", ON_DEMAND) as program:
+            assert gets(program) == HELLO
+            before = ours.files()
+            for parts, fds, said in told:
+                tell(ours.path, *parts, fds=fds)
+                ours.until(said)
+            who = f"process {os.getpid()} of user 0"
+            assert sum(who in line for line in ours.lines()) == len(told) - 2
+            tell(ours.path, b'{"ociVersion"', wait=False)
+            ours.until("hung up before all was said")
+            said_nothing = socket.socket(socket.AF_UNIX)
+            said_nothing.connect(ours.path)
+            os.chmod(ours.path, 0o777)
+            ran = run(*plain.as_nobody(), plain.python(), "-c", CONNECTS, ours.path)
+            assert ran.status == 0, ran
+            ours.until(f"of user {plain.NOBODY}: only root and we ourselves")
+            ours.until("nothing that makes sense in 5 s")
+            said_nothing.close()
+            eventually("nothing of it is kept", lambda: not ours.more_than(before))
+            assert gets(program) == HELLO
+    os.close(null)

@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
+from tesla_trace.detach import Detach
 from tesla_trace.flow import Stack
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.garbage import Garbage
 from tesla_trace.io.loop import Loop, Watch
 from tesla_trace.io.resolver import Resolver
+from tesla_trace.keeper.channel import KeeperEnd
 from tesla_trace.kernel import filter as filters
+from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.oci.members import Contained
 from tesla_trace.report import Report
@@ -31,8 +34,17 @@ class Shared:
         strict, datapath: as of `Session`.
     """
 
-    def __init__(self, loop: Loop, report: Report, *, strict: bool, datapath: Datapath) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        report: Report,
+        keeper: KeeperEnd | None,
+        *,
+        strict: bool,
+        datapath: Datapath,
+    ) -> None:
         self.loop = loop
+        self.keeper = keeper
         self.report = report
         self.strict = strict
         self.datapath = datapath
@@ -99,16 +111,14 @@ class Container:
         if process:
             self._members.add(process)
             self._watch(process)
-        self._serving.add(NotifyTrap(listener, self._shared.calls, once=table.ONCE))
+        ledger, calls = Ledger(), self._shared.calls
+        if self._shared.keeper is not None:
+            self._shared.keeper.keep(listener, calls, ledger=ledger.file)
+        self._serving.add(NotifyTrap(listener, calls, once=table.ONCE, ledger=ledger))
 
-    @property
-    def listeners(self) -> list[int]:
-        """Of the calls that are served."""
-        return self._serving.listeners
-
-    def leave(self) -> None:
-        """Serve no more calls, for somebody else will; deliver what is on its way."""
-        self._serving.leave()
+    def detach(self, grace: float, done: Callable[[], None]) -> Detach:
+        """Let the processes go; see `Detach`."""
+        return Detach(self._shared.loop, self.session, self._serving, grace, done)
 
     def write(self, line: str) -> None:
         """Write a line to the log."""
@@ -132,7 +142,7 @@ class Container:
         os.close(pidfd)
 
     def _empty(self) -> None:
-        """Its last process has gone, or is served by somebody else."""
+        """Its last process has gone."""
         self._left(self)
         self.session.network.drain(self._finish)
 

@@ -10,23 +10,26 @@ import signal
 import socket
 import stat
 from collections.abc import Callable
+from functools import partial
 
+from tesla_trace.container import Container, Shared
+from tesla_trace.detach import GRACE, Detach
 from tesla_trace.flow import Stack, UsageError, trace
+from tesla_trace.front import EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import Loop
 from tesla_trace.kernel.limits import raise_limit
 from tesla_trace.kernel.signals import Signals
-from tesla_trace.oci.container import Container, Shared
 from tesla_trace.oci.hearing import Hearing, peer_of
-from tesla_trace.oci.keeper import keep
 from tesla_trace.oci.state import State
 from tesla_trace.report import Report
+from tesla_trace.syscalls.foreign.survey import count
 
 AT_ONCE = 64
 """Runtimes that are heard at a time."""
 
-DRAIN = 10.0
-"""Seconds in which, at the end, what is on its way must be delivered."""
+LOOK = 0.05
+"""Seconds between looks whether all is over."""
 
 SOON = 0.05
 """Seconds until what refers to each other in circles is freed, open namespaces among it."""
@@ -46,6 +49,8 @@ class Agent:
 
     Args:
         path: where runtimes find us.
+        lets_go: at our end containers get their sockets back, and what keeps them lets all through;
+            else their network ends with us.
         strict, datapath: as of `Session`.
 
     Raises:
@@ -58,7 +63,9 @@ class Agent:
         stacked: Stacked,
         report: Report,
         signals: Signals,
+        front: FrontEnd,
         *,
+        lets_go: bool,
         strict: bool = False,
         datapath: Datapath = Datapath.AUTO,
     ) -> None:
@@ -69,15 +76,20 @@ class Agent:
         self._rest: set[Container] = set()
         """Those of which no process is left, or served by us, and bytes on their way."""
         self._hearings: set[Hearing] = set()
-        self._ending = False
+        self._front = front
+        self._lets_go = lets_go
+        self._detaching: dict[Container, Detach] = {}
+        self._ending = self._over_now = False
         self._path = path
         self._socket = _open(path)
         self._made = os.stat(path).st_ino
         raise_limit()
         self.loop = Loop(self._failed)
-        self._shared = Shared(self.loop, report, strict=strict, datapath=datapath)
+        keeper = front.keeper
+        self._shared = Shared(self.loop, report, keeper, strict=strict, datapath=datapath)
         self._door = self.loop.on_readable(self._socket.fileno(), self._welcome)
         self.loop.on_readable(signals.fileno(), self._signalled)
+        self._hearing = self.loop.on_readable(front.channel.fileno(), self._told)
 
     def run(self) -> None:
         """Serve until the end."""
@@ -124,6 +136,7 @@ class Agent:
             container.join(listener, state.pid)
         except (UsageError, OSError) as wrong:
             os.close(listener)
+            self._collect_soon()
             gone = f"process {state.pid} is gone" if isinstance(wrong, OSError) else ""
             return self._refused(f"container {state.container}: {gone or wrong}")
         if how == "starts":
@@ -145,21 +158,38 @@ class Agent:
     def _over(self, container: Container) -> None:
         container.write("over")
         self._rest.discard(container)
+        self._collect_soon()
+
+    def _collect_soon(self) -> None:
         self.loop.at(self.loop.now() + SOON, gc.collect)
-        if self._ending and not self._rest:
-            self.loop.stop()
 
     # ---- the end ----
 
     def _signalled(self) -> None:
         for arrived in self._signals.read():
-            if arrived.number in ENDING:
-                self._end()
+            if arrived.sent and arrived.sender != os.getpid():
+                self._end_by(arrived.number)
 
-    def _end(self) -> None:
-        """Serve no more; a process that stays behind lets the containers' calls through."""
+    def _told(self) -> None:
+        try:
+            word = self._front.channel.recv(WORD.size)
+        except OSError:
+            word = b""
+        if not word:  # who kills the front wants to be rid of us
+            self._hearing.close()
+            return self._end_by(signal.SIGTERM)
+        what, value = WORD.unpack(word)
+        if what == SIGNALLED:
+            self._end_by(value)
+
+    def _end_by(self, number: int) -> None:
+        """Hear of no more containers, and let go of those that there are; told again, at once."""
+        if number not in ENDING:
+            return
         if self._ending:
-            return self.loop.stop()  # asked for twice
+            for each in self._detaching.values():
+                each.at_once()
+            return self._look(0)
         self._ending = True
         self._door.close()
         self._socket.close()
@@ -168,15 +198,31 @@ class Agent:
                 os.unlink(self._path)
         for hearing in list(self._hearings):
             hearing.close()
-        listeners = [each for one in self._serving.values() for each in one.listeners]
-        if listeners:
-            keeper = keep(listeners)
-            self._report.write(f"agent: ends; process {keeper} lets calls through")
-        for container in list(self._serving.values()):
-            container.leave()
-        if not self._rest:
+        if self._lets_go:
+            for container in self._serving.values():
+                done = partial(self._detached, container)
+                self._detaching[container] = container.detach(GRACE, done)
+            for each in list(self._detaching.values()):
+                each.begin()
+        self._report.write(
+            f"agent: ends; {count(len(self._serving), 'container')} left to the keeper"
+        )
+        self._look(self.loop.now() + GRACE)
+
+    def _detached(self, container: Container) -> None:
+        del self._detaching[container]
+
+    def _look(self, end: float) -> None:
+        """Stop once nothing is under way, or it is late."""
+        rest = (*self._serving.values(), *self._rest)
+        busy = self._detaching or any(each.session.network.open for each in rest)
+        if busy and self.loop.now() < end:
+            self.loop.at(self.loop.now() + LOOK, lambda: self._look(end))
+        elif not self._over_now:
+            self._over_now = True
+            with contextlib.suppress(OSError):
+                self._front.channel.send(WORD.pack(EXITED, 0))
             self.loop.stop()
-        self.loop.at(self.loop.now() + DRAIN, self.loop.stop)
 
     def _failed(self, wrong: Exception) -> None:
         for line in trace(wrong):

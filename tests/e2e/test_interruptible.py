@@ -1,0 +1,33 @@
+"""Where any signal takes a call away: before Linux 5.19, and where others load the filter."""
+
+import sys
+from difflib import ndiff
+
+import pytest
+
+from tests.e2e.process import run
+
+OLD = """
+from tesla_trace.cli import main
+from tesla_trace.kernel import spawn
+
+spawn.FLAG_WAIT_KILLABLE_RECV = 1 << 20  # what this kernel has not: EINVAL, as before 5.19
+main()
+"""
+
+LIMITS = {
+    "accept: EINTR",
+    "accept: EAGAIN",
+    "accept(waits, NULL, NULL) = EINTR",
+    "accept(waits, NULL, NULL) = EAGAIN",
+}
+"""What README says under Limits: with SO_RCVTIMEO and SA_RESTART, a call is made again."""
+
+
+@pytest.mark.parametrize("name", ["held", "signals", "messages", "prefork", "storm", "shared"])
+def test_as_natively(built, name, tmp_path):
+    program, log = built.path(name, "glibc"), tmp_path / "log"
+    ran = run(sys.executable, "-c", OLD, "--log", log, "+log", "+dummy", program)
+    differ = ndiff(run(program).out.splitlines(), ran.out.splitlines())
+    assert {line[2:] for line in differ if line[0] in "-+"} <= LIMITS, ran
+    assert ran.status == 0 and f" {name}" in log.read_text()
