@@ -3,19 +3,10 @@
    KIND is connected (a TCP socket, to PORT), fresh (TCP, not connected), or unix, which is nobody's
    business but the kernel's. */
 #include <arpa/inet.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
-static void must(int ok, const char *what)
-{
-    if (!ok) {
-        perror(what);
-        exit(1);
-    }
-}
+#include "measure.h"
 
 static int to_server(int port)
 {
@@ -38,18 +29,16 @@ int main(int argc, char **argv)
     connected = to_server(atoi(argv[1]));
 
     while (scanf("%15s %ld", kind, &calls) == 2) {
-        struct timespec from, to;
         int fd = *kind == 'c' ? connected : *kind == 'f' ? ours : other;
+        double from = now();
 
-        clock_gettime(CLOCK_MONOTONIC, &from);
         for (long i = 0; i < calls; i++) {
             struct sockaddr_storage name;
             socklen_t size = sizeof name;
 
             must(getsockname(fd, (struct sockaddr *)&name, &size) == 0, "getsockname");
         }
-        clock_gettime(CLOCK_MONOTONIC, &to);
-        printf("%.1f\n", ((to.tv_sec - from.tv_sec) * 1e9 + to.tv_nsec - from.tv_nsec) / calls);
+        printf("%.1f\n", (now() - from) * 1e9 / calls);
         fflush(stdout);
     }
 }

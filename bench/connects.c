@@ -9,13 +9,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 enum { PATIENCE = 60, MOST = 1024 };
 
@@ -23,22 +22,6 @@ static struct sockaddr_in to = {.sin_family = AF_INET};
 static const unsigned char hello[] = {5, 1, 0};
 static unsigned char request[] = {5, 1, 0, 1, 127, 0, 0, 1, 0, 0};
 static int asks_proxy;
-
-static void must(int ok, const char *what)
-{
-    if (!ok) {
-        perror(what);
-        exit(1);
-    }
-}
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec * 1e-9;
-}
 
 static void say(int fd, const void *data, size_t size)
 {

@@ -15,37 +15,20 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 #define MOST (1 << 20)
 #define END '\n' /* the last byte sent, and no other: not every relay passes half of an end on */
 
 static char buffer[MOST];
 
-static void must(int ok, const char *what)
-{
-    if (!ok) {
-        perror(what);
-        exit(1);
-    }
-}
-
 #include "inside.h"
 #include "through.h"
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec * 1e-9;
-}
 
 /* 0 where the peer is gone. */
 static int write_all(int fd, const void *data, size_t size)
