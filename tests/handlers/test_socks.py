@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tesla_trace.flow import reason
 from tesla_trace.flow.proxied import OPENED, WAY
-from tesla_trace.handlers.socks import REFUSALS_4, REFUSALS_5, Socks
+from tesla_trace.handlers._socks import REFUSALS_4, REFUSALS_5
+from tesla_trace.handlers.socks import Socks
 from tesla_trace.testing.network import SERVER, Network
 from tesla_trace.testing.playbook import Playbook, app, net, wait
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tesla_trace.flow import reason
+from tesla_trace.handlers._socks_relay import EARLY, ENOUGH, LINGER, Associate
 from tesla_trace.handlers.http import Http
-from tesla_trace.handlers.socks import EARLY, ENOUGH, LINGER, Associate, Socks
+from tesla_trace.handlers.socks import Socks
 from tesla_trace.testing.playbook import Playbook, app, net, nets, wait
 
 PROXY, PEER, RELAY = ("10.0.0.9", 1080), ("192.0.2.1", 53), ("10.0.0.10", 4000)
