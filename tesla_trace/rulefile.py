@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tesla_trace.flow import FlowHandler
-from tesla_trace.flow.condition import ALWAYS, Condition, Mistaken
-from tesla_trace.flow.condition import read as condition
+from tesla_trace.flow.condition import ALWAYS, Condition
+from tesla_trace.flow.condition_text import Mistaken
+from tesla_trace.flow.condition_text import read as condition
 from tesla_trace.flow.rules import EVERY, Mention, Rule, Unusable
 from tesla_trace.places import Path as Place
 from tesla_trace.places import Places

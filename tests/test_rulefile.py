@@ -4,7 +4,7 @@ import pytest
 
 from tesla_trace.flow import installed
 from tesla_trace.flow.condition import ALWAYS
-from tesla_trace.flow.condition import read as condition
+from tesla_trace.flow.condition_text import read as condition
 from tesla_trace.flow.rules import Unusable
 from tesla_trace.rulefile import Unreadable, read
 

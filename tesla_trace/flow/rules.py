@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tesla_trace.flow.condition import ALWAYS, Condition, Facts, Mistaken, Truth, read
+from tesla_trace.flow.condition import ALWAYS, Condition, Facts, Truth
+from tesla_trace.flow.condition_text import Mistaken, read
 from tesla_trace.flow.coverage import Earlier, boxes, covers, never
 
 EVERY = "*"

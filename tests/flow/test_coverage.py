@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given
 
-from tesla_trace.flow.condition import Not, read
+from tesla_trace.flow.condition import Not
+from tesla_trace.flow.condition_text import read
 from tesla_trace.flow.coverage import MOST, Earlier, boxes, covers, never
 from tests.flow.test_condition import conditions, flows
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tesla_trace.flow import Flow, FlowHandler, Stack, parse
-from tesla_trace.flow.condition import read
+from tesla_trace.flow.condition_text import read
 from tesla_trace.flow.names import Names
 from tesla_trace.flow.naming import DatagramNaming, StreamNaming
 from tesla_trace.flow.rules import Mention, Rule, Unusable
