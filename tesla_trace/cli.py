@@ -6,7 +6,9 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tesla_trace.report import Report, die, tell
@@ -14,7 +16,9 @@ from tesla_trace.report import Report, die, tell
 if TYPE_CHECKING:
     from tesla_trace.flow import Stack
     from tesla_trace.front import FrontEnd
+    from tesla_trace.keeper.answers import OnCrash
     from tesla_trace.kernel.signals import Signals
+    from tesla_trace.launch import Launch
     from tesla_trace.summary import Summary
     from tesla_trace.supervisor import Supervisor
 
@@ -414,12 +418,14 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
         from tesla_trace import front
         from tesla_trace.flow import trace
         from tesla_trace.keeper.answers import OnCrash
-        from tesla_trace.kernel.spawn import ExecError, FilterError
+        from tesla_trace.kernel.spawn import ExecError, FilterError, OuterError
         from tesla_trace.kernel.trap import TraceError
         from tesla_trace.successor import kept
         from tesla_trace.target import Unattachable
 
-        start = _attach if words.attach else _launch
+        closed = words.strict or stack.exclusive
+        policy = OnCrash(words.on_crash or ("closed" if closed else "open"))
+        start = _attach if words.attach else partial(_launch, policy=policy)
         supervisor_for = start(words, stack, report, summary)
     except RuntimeError as wrong:  # pyseccomp finds no libseccomp
         die(f"{wrong}; tesla_trace --doctor says more", NO_TRAP)
@@ -440,6 +446,9 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
 
             report.write(why_no_trace(wrong.errno, wrong.tracer))
             return NO_TRAP
+        except OuterError as wrong:
+            report.write(f"the tesla_trace around this one does not help: {wrong}")
+            return NO_TRAP
         except Unattachable as wrong:
             report.write(str(wrong))
             return NOT_ATTACHED
@@ -451,19 +460,18 @@ def _run(words: Words, stack: Stack, report: Report, summary: Summary | None) ->
             return front.LOST
         return 0
 
-    closed = words.strict or stack.exclusive
-    policy = OnCrash(words.on_crash or ("closed" if closed else "open"))
     front.run(kept(supervise, report, policy), alone=bool(words.attach))
 
 
 Start = Callable[["Signals", "FrontEnd"], "Supervisor"]
 
 
-def _launch(words: Words, stack: Stack, report: Report, summary: Summary | None) -> Start:
+def _launch(
+    words: Words, stack: Stack, report: Report, summary: Summary | None, policy: OnCrash
+) -> Start:
     from tesla_trace.io.datapath import Datapath
-    from tesla_trace.launch import Launch
 
-    return lambda signals, end: Launch(
+    return lambda signals, end: _launcher(words, stack, policy, end)(
         words.program,
         stack,
         report,
@@ -476,6 +484,20 @@ def _launch(words: Words, stack: Stack, report: Report, summary: Summary | None)
         datapath=Datapath(words.datapath),
         summary=summary,
     )
+
+
+def _launcher(words: Words, stack: Stack, policy: OnCrash, end: FrontEnd) -> Callable[..., Launch]:
+    """What starts a program; another tesla_trace may be around us."""
+    from tesla_trace.kernel.spawn import outer
+    from tesla_trace.launch import Launch
+
+    if words.trap != "ptrace" and (name := outer()):
+        from tesla_trace.inner import Inner, relayed
+
+        with suppress(ConnectionError):  # it is not around us, whatever our environment says
+            trap = relayed(name, stack, end, policy, strict=words.strict)
+            return partial(Inner, trap, policy)
+    return Launch
 
 
 def _attach(words: Words, stack: Stack, report: Report, summary: Summary | None) -> Start:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tesla_trace.kernel import proc
-from tesla_trace.probes import CAN_TRACE, PROBES, UNCONFINED, Absent, Probe
+from tesla_trace.probes import CAN_TRACE, PROBES, UNCONFINED, WAYS, Absent, Probe
 
 LIMIT = 5.0
 """Seconds that a probe may take."""
@@ -45,7 +45,8 @@ def main() -> int:
         The exit status: 0 if programs can be run, else 3.
     """
     results = [run(probe) for probe in PROBES]
-    can = all(result.there for result in results if result.probe.needed)
+    here = (w for w in WAYS if all(each.there for each in results if w in each.probe.needed))
+    way = next(here, None)
     print(f"Linux {platform.release()} {platform.machine()}, Python {platform.python_version()}")
     if sys.stdout.isatty():
         from tesla_trace.tables import show
@@ -65,8 +66,8 @@ def main() -> int:
     else:
         for each in results:
             print("\n".join(_plain(each)))
-    print("Programs can be run." if can else "Programs cannot be run here.")
-    return 0 if can else NOT_HERE
+    print("Programs cannot be run here." if way is None else f"Programs can be run: {WAYS[way]}.")
+    return NOT_HERE if way is None else 0
 
 
 def why_no_filter(number: int) -> str:
@@ -74,8 +75,8 @@ def why_no_filter(number: int) -> str:
     match number:
         case errno.EBUSY:
             why = (
-                "another seccomp listener is around us (a tesla_trace, a container's agent):"
-                " run this outside of it"
+                "another seccomp listener is around us (a container's agent, a tesla_trace whose"
+                " TESLA_TRACE_OUTER is not in our environment): run this outside of it"
             )
         case errno.EINVAL | errno.ENOSYS:
             why = f"Linux {platform.release()} cannot trap calls as we need it: it takes 5.19"

@@ -12,17 +12,20 @@ from tesla_trace.flow import Stack
 from tesla_trace.front import STARTED, STOPPED, FrontEnd, let_go
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.kernel import proc
+from tesla_trace.kernel.filter import Rule
 from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from tesla_trace.kernel.limits import raise_limit
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.kernel.spawn import spawn
 from tesla_trace.kernel.thread import EPOLL
+from tesla_trace.kernel.trap import Trap
+from tesla_trace.nesting import Nesting
 from tesla_trace.report import Report
 from tesla_trace.supervisor import Supervisor
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign import adopt
-from tesla_trace.trapping import SECCOMP, Calls, Trapping
+from tesla_trace.trapping import SECCOMP, Calls, Start, Trapping
 
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary
@@ -88,6 +91,8 @@ class Launch(Supervisor):
         adopted = adopt.adopt_before_start(session, ours)
         ends = {fd: each.pair.app.fileno() for fd, each in adopted.items() if each.pair.app}
         no_connects = session.handing.guard()
+        nesting = Nesting(self.loop, session, rules, lambda: self._pid)
+        self.serving.answer = nesting.serve
         start = partial(
             spawn,
             argv,
@@ -96,11 +101,10 @@ class Launch(Supervisor):
             files=files,
             places=ends,
             rules=no_connects,
+            outer=nesting.name,
         )
-        trapping = Trapping(self.report.write, self._changed, self._keep, kill=self._kill)
         epolls = any(name == EPOLL for fd, name in proc.files(os.getpid()) if fd in ours)
-        pid, trap = trapping.start(self._trap, start, rules, self.signals, epolls=epolls)
-        self._is_told = trapping.tells
+        pid, trap = self.start(start, rules, epolls=epolls)
         for socket_of_theirs in adopted.values():
             socket_of_theirs.pair.given()
         self.say(STARTED, pid)
@@ -110,9 +114,24 @@ class Launch(Supervisor):
             os.close(no_connects)
         return pid
 
-    def _keep(self, pid: int, listener: int, calls: Calls, ledger: Ledger) -> None:
+    def start(self, start: Start, rules: list[Rule], *, epolls: bool) -> tuple[int, Trap]:
+        """Start the program, so that its calls are trapped; gives its number, and the trap.
+
+        Args:
+            epolls: whether it may start with epoll descriptors.
+        """
+        trapping = Trapping(self.report.write, self._changed, self.keep, kill=self._kill)
+        pid, trap = trapping.start(self._trap, start, rules, self.signals, epolls=epolls)
+        self._is_told = trapping.tells
+        return pid, trap
+
+    def keep(
+        self, pid: int, listener: int, calls: Calls | None = None, ledger: Ledger | None = None
+    ) -> None:
+        """Let the keeper know of the program, before that makes any call."""
         if self._end.keeper is not None:
-            self._end.keeper.keep(listener, calls, ledger=ledger.file, program=pid, stay=self._stay)
+            file = -1 if ledger is None else ledger.file
+            self._end.keeper.keep(listener, calls or {}, ledger=file, program=pid, stay=self._stay)
 
     def child_changed(self) -> None:
         """Take the state of the program, and of orphans that it left to us."""

@@ -35,6 +35,17 @@ ALLOW_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
 """BPF: return SECCOMP_RET_ALLOW."""
 
 IO_URING_SETUP = 425
+SO_PEERPIDFD = 77
+
+
+SECCOMP, OUTER, PTRACE = "seccomp", "outer", "ptrace"
+WAYS = {
+    OUTER: "the tesla_trace around us relays their calls",
+    SECCOMP: "their calls are trapped by seccomp",
+    PTRACE: "their calls are trapped by ptrace",
+}
+"""Ways of trapping, the one that is tried first before the others."""
+EVERY = tuple(WAYS)
 
 
 @dataclass(frozen=True)
@@ -43,14 +54,14 @@ class Probe:
 
     Args:
         attempt: runs in a child process; returns what else there is to say, or raises.
-        needed: without it no program can be run.
+        needed: the ways of trapping that cannot be had without it.
         cost: what its absence costs.
         remedy: what to do about that.
     """
 
     name: str
     attempt: Callable[[], str | None]
-    needed: bool
+    needed: tuple[str, ...]
     cost: str
     remedy: str
 
@@ -95,6 +106,20 @@ def _killable() -> None:
 
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     _filter(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV)
+
+
+def _outer() -> str:
+    from tesla_trace.kernel.relay import RelayTrap
+    from tesla_trace.kernel.spawn import OuterError, outer
+
+    name = outer()
+    if not name:
+        raise Absent("the environment names none")
+    try:
+        RelayTrap(name, (), closed=False).close()
+    except (ConnectionError, OuterError) as wrong:
+        raise Absent(str(wrong)) from wrong
+    return "it relays calls to us"
 
 
 def _rights_kept() -> None:
@@ -177,6 +202,32 @@ def _traces() -> None:
         libc.syscall(number_of("ptrace"), detach, pid, None, None)
 
 
+def _attaches() -> str:
+    """Trace a process that is not below the tracer."""
+    seize = 0x4206
+    told, tell = os.pipe()
+    with _child() as other:
+
+        def attach() -> None:
+            try:
+                check(libc.syscall(number_of("ptrace"), seize, other, None, None))
+                os.write(tell, b"\0")
+            except OSError as wrong:
+                os.write(tell, bytes([wrong.errno or 0]))
+
+        with _child(attach):
+            (number,) = os.read(told, 1)
+    if number:
+        raise OSError(number, os.strerror(number))
+    return "as root" if os.geteuid() == 0 else "processes of this user"
+
+
+def _names_peer() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        os.close(one.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD))
+
+
 def _yama() -> str:
     try:
         scope = int(Path("/proc/sys/kernel/yama/ptrace_scope").read_text())
@@ -248,106 +299,127 @@ PROBES = (
     Probe(
         "libseccomp",
         _libseccomp,
-        True,
+        EVERY,
         "filters cannot be built",
         "apt install libseccomp2, or the package of that name elsewhere",
     ),
     Probe(
         "seccomp filters",
         _plain_filter,
-        True,
-        "no call can be trapped",
+        (SECCOMP,),
+        "calls are trapped by ptrace, which stops the program at each",
         f"a kernel with CONFIG_SECCOMP_FILTER; in a container, {UNCONFINED}",
     ),
     Probe(
         "seccomp listener",
         _listener,
-        True,
-        "no call can be answered by us",
-        "Linux 5.0; where it is EBUSY another is around us (a tesla_trace, a container's agent):"
-        " run outside of it",
+        (SECCOMP,),
+        "calls are trapped by ptrace, ten times as slowly",
+        "Linux 5.0; where it is EBUSY another is around us: of a tesla_trace, which helps if its"
+        " TESLA_TRACE_OUTER is in our environment, or of a container's agent",
+    ),
+    Probe(
+        "a tesla_trace around us",
+        _outer,
+        (OUTER,),
+        "nothing, but where another listener is around us calls are trapped by ptrace",
+        "none is needed",
     ),
     Probe(
         "WAIT_KILLABLE_RECV",
         _killable,
-        True,
-        "signals would take calls away while they are answered",
+        (),
+        "signals take calls away while they are answered: more of them end with EINTR",
         "Linux 5.19",
     ),
     Probe(
         "SYNC_WAKE_UP",
         _wakes_fast,
-        False,
+        (),
         "a trapped call takes about 50 µs rather than 6",
         "Linux 6.6",
     ),
     Probe(
         "ADDFD, giving a call its descriptor",
         _injects,
-        True,
+        (SECCOMP,),
         "programs cannot be given a socket of ours",
         "Linux 5.9",
     ),
     Probe(
         "pidfd_getfd of a child",
         _takes_descriptor,
-        True,
+        (SECCOMP, OUTER),
         "the listener cannot be taken over from the program",
         f"Linux 5.6; in a container, {CAN_TRACE}; sysctl kernel.yama.ptrace_scope=1",
     ),
     Probe(
         "reading a child's memory",
         _reads_memory,
-        True,
+        EVERY,
         "the addresses that a program passes cannot be seen",
         f"{CAN_TRACE}; sysctl kernel.yama.ptrace_scope=1",
     ),
     Probe(
         "setuid programs keep their rights",
         _rights_kept,
-        False,
+        (),
         "the program runs with NO_NEW_PRIVS: sudo, su and the like do not work in it",
         "be root, or have CAP_SYS_ADMIN: docker or podman run --cap-add=SYS_ADMIN",
     ),
     Probe(
         "Yama allows it",
         _yama,
-        False,
+        (),
         "only root can look into programs",
         "sysctl kernel.yama.ptrace_scope=1; from 3 it takes a reboot",
     ),
     Probe(
+        "ptrace of a process that is not below us",
+        _attaches,
+        (),
+        "--attach does not work",
+        f"be root; sysctl kernel.yama.ptrace_scope=0; {CAN_TRACE}",
+    ),
+    Probe(
+        "pidfd of a socket's peer",
+        _names_peer,
+        (),
+        "a tesla_trace that runs under this one is known by its number only",
+        "Linux 6.5",
+    ),
+    Probe(
         "pidfd of a thread",
         _pidfd_of_thread,
-        False,
+        (),
         "a look-up more for each thread that calls",
         "Linux 6.9",
     ),
     Probe(
         "Landlock for TCP",
         _landlock,
-        False,
+        (),
         "with +socks, +http, +crypt, +tls or --strict no connection is handed back to the program",
         "Linux 6.7, with landlock in CONFIG_LSM or lsm= of the kernel's command line",
     ),
     Probe(
         "MSG_OOB on AF_UNIX",
         _urgent_byte,
-        False,
+        (),
         "the urgent byte of telnet, rlogin and FTP fails with EOPNOTSUPP",
         "Linux 5.15 with CONFIG_AF_UNIX_OOB",
     ),
     Probe(
         "ptrace of a child",
         _traces,
-        False,
-        "nothing for us; strace and debuggers do not work here",
+        (PTRACE,),
+        "where seccomp cannot trap calls, nothing can (--trap=ptrace); no strace, no debuggers",
         f"{CAN_TRACE}; sysctl kernel.yama.ptrace_scope=1",
     ),
     Probe(
         "io_uring",
         _ring,
-        False,
+        (),
         "nothing: under us programs do without it anyway",
         "none is needed",
     ),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from functools import partial
 
 from tesla_trace.io.loop import Loop
-from tesla_trace.kernel.trap import Trap
+from tesla_trace.kernel.trap import Stop, Trap
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.session import Session
 
@@ -25,8 +26,9 @@ class Serving:
         self.session = session
         self._loop = loop
         self._over = over
-        self._loose = loose
         self._traps: set[Trap] = set()
+        self.answer: Callable[[Stop], None] = partial(table.serve, session, loose=loose)
+        """What is done with a call."""
 
     def add(self, trap: Trap) -> None:
         """Serve the calls that come by this trap, which is ours from now on."""
@@ -48,7 +50,7 @@ class Serving:
         except EOFError:
             return self._gone(trap)
         if stop is not None:
-            table.serve(self.session, stop, loose=self._loose)
+            self.answer(stop)
 
     def _gone(self, trap: Trap) -> None:
         self._loop.forget_trap(trap.fileno())

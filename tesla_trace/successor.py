@@ -114,9 +114,10 @@ class _Keeper:
             return status  # the program never ran
         else:
             what = f"was killed by signal {-status}" if status < 0 else "failed"
-            then = f"; {SAID[self._policy]}" if self._kept else ""
+            known = self._kept or self._program
+            then = f"; {SAID[self._policy]}" if known else ""
             self._report.write(f"the supervisor {what}{then}")
-            if not self._kept:
+            if not known:
                 return LOST
             if self._policy is OnCrash.KILL:
                 kill_all()

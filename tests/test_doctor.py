@@ -20,7 +20,7 @@ def seccomp():
 
 
 def probe(attempt):
-    return Probe("it", attempt, True, "much", "some")
+    return Probe("it", attempt, (), "much", "some")
 
 
 def fail(wrong):
@@ -81,7 +81,7 @@ def test_the_verdict_is_what_running_a_program_says():
     ran = subprocess.run([*TESLA_TRACE, "+dummy", "true"], capture_output=True, text=True)
     told = subprocess.run([*TESLA_TRACE, "--doctor"], capture_output=True, text=True)
     assert told.returncode == ran.returncode, told.stdout + ran.stderr
-    assert ("Programs can be run." in told.stdout) == (told.returncode == 0)
+    assert ("Programs can be run:" in told.stdout) == (told.returncode == 0)
     for each in doctor.PROBES:
         assert each.name in told.stdout
 
@@ -120,6 +120,10 @@ def test_what_a_container_forbids_is_found_missing():
 def test_where_filters_are_forbidden_it_says_so():
     told = contained("seccomp")
     assert "no   seccomp filters (EPERM" in told.stdout
+    traced = "yes  ptrace of a child" in told.stdout
+    assert ("run: their calls are trapped by ptrace." in told.stdout) == traced
+    told = contained("seccomp", "ptrace")
+    assert "no   seccomp filters (EPERM" in told.stdout
     assert told.returncode == doctor.NOT_HERE
 
 
@@ -132,11 +136,16 @@ def test_what_is_not_needed_is_no_obstacle():
     assert told.returncode == 0
 
 
-def test_under_ourselves_it_finds_the_listener():
-    told = subprocess.run(
-        [*TESLA_TRACE, "+dummy", *TESLA_TRACE, "--doctor"], capture_output=True, text=True
-    )
+def test_under_ourselves_it_finds_who_relays():
+    words = [*TESLA_TRACE, "+dummy", *TESLA_TRACE, "--doctor"]
+    told = subprocess.run(words, capture_output=True, text=True)
     if told.returncode == doctor.NOT_HERE and not told.stdout:
         pytest.skip("needs seccomp user notification")
     assert "no   seccomp listener (EBUSY" in told.stdout
-    assert "Programs cannot be run here." in told.stdout
+    assert "yes  a tesla_trace around us" in told.stdout
+    assert "run: the tesla_trace around us relays their calls." in told.stdout
+    assert told.returncode == 0
+    words = [*words[:4], "env", "-u", "TESLA_TRACE_OUTER", *words[4:]]
+    told = subprocess.run(words, capture_output=True, text=True)
+    assert "no   a tesla_trace around us" in told.stdout
+    assert "run: their calls are trapped by ptrace." in told.stdout

@@ -69,6 +69,7 @@ OUTERMOST = {
     "container",
     "detach",
     "front",
+    "inner",
     "launch",
     "successor",
     "supervisor",

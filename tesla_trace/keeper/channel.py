@@ -32,12 +32,13 @@ class KeeperEnd:
         """Have the calls of this trap answered when we are dead.
 
         Args:
-            listener, ledger: the keeper gets copies.
+            listener, ledger: the keeper gets copies; without a listener somebody else answers the
+                calls.
             program: the process whose end is to be the front's, if there is one.
             stay: the front is to wait until every process is gone.
         """
         told = json.dumps({"calls": calls, "program": program, "stay": stay}).encode()
-        files = [listener] if ledger < 0 else [listener, ledger]
+        files = [each for each in (listener, ledger) if min(each, listener) >= 0]
         with suppress(OSError):  # it has been killed, and nobody keeps
             socket.send_fds(self._channel, [told], files)
 
@@ -90,7 +91,13 @@ def hear(channel: socket.socket) -> Told | None:
     if "ends" in words:
         return Told(None, ends=files)
     if not files:
-        return Told(None, status=words.get("status"), stops=words.get("stops"))
+        return Told(
+            None,
+            words.get("program", 0),
+            words.get("stay", False),
+            words.get("status"),
+            words.get("stops"),
+        )
     calls = {
         int(arch): {int(number): name for number, name in each.items()}
         for arch, each in words["calls"].items()

@@ -72,8 +72,19 @@ def started(process: int) -> int:
     Raises:
         OSError: ENOENT or ESRCH, there is no such process.
     """
-    with open(f"/proc/{process}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+    return birth(process)[1]
+
+
+def birth(thread: int) -> tuple[int, int]:
+    """The parent of the thread's process, and when the thread was started, in ticks of the clock.
+
+    With its number, that tells a thread from any that has had the number before.
+
+    Raises:
+        OSError: ENOENT or ESRCH, there is no such thread.
+    """
+    fields = read(f"/proc/{thread}/stat").rpartition(b")")[2].split()
+    return int(fields[1]), int(fields[19])
 
 
 def is_stopped(process: int) -> bool:
@@ -147,15 +158,20 @@ def descendants(process: int) -> list[int]:
     found: list[int] = []
     rest = [process]
     while rest:
-        process = rest.pop()
-        for thread in threads(process):
-            try:
-                words = read(f"/proc/{process}/task/{thread}/children").split()
-            except OSError:
-                continue
-            children = [int(each) for each in words]
-            found += children
-            rest += children
+        below = children(rest.pop())
+        found += below
+        rest += below
+    return found
+
+
+def children(process: int) -> list[int]:
+    """The children of a process; none if it is gone."""
+    found: list[int] = []
+    for thread in threads(process):
+        try:
+            found += map(int, read(f"/proc/{process}/task/{thread}/children").split())
+        except OSError:
+            continue
     return found
 
 

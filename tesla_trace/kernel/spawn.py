@@ -34,6 +34,9 @@ SECCOMP_SET_MODE_FILTER = 1
 FLAG_NEW_LISTENER = 1 << 3
 FLAG_WAIT_KILLABLE_RECV = 1 << 5
 
+OUTER = "TESLA_TRACE_OUTER"
+"""In the environment of a program: the abstract name of its tracer's socket, see relay.py."""
+
 INSTRUCTION = 8
 """sizeof(struct sock_filter)"""
 
@@ -71,6 +74,10 @@ class FilterError(Exception):
     def __init__(self, error: int) -> None:
         super().__init__(os.strerror(error))
         self.errno = error
+
+
+class OuterError(Exception):
+    """The tracer around us does not relay; the text says why."""
 
 
 class ExecError(Exception):
@@ -117,6 +124,11 @@ def install(bpf: bytes, *, listen: bool = True) -> int:
         if wrong.errno != errno.EINVAL:  # Linux before 5.19: any signal takes calls away
             raise
         return load_as_may_be(FLAG_NEW_LISTENER)
+
+
+def outer() -> str:
+    """The name of the socket of a tracer around us; empty where the environment says none."""
+    return os.fsdecode(initial_environment().get(OUTER.encode(), b""))
 
 
 def initial_environment() -> dict[bytes, bytes]:
@@ -167,6 +179,7 @@ def spawn(
     files: tuple[int, int],
     places: Mapping[int, int] = MappingProxyType({}),
     rules: int | None = None,
+    outer: str = "",
 ) -> tuple[int, T]:
     """Start `argv`, trapped, in the process group `group`; gives its number, and what traps it.
 
@@ -175,6 +188,7 @@ def spawn(
         files: the program's RLIMIT_NOFILE, soft and hard.
         places: descriptors of the program that are to be copies of these of ours.
         rules: of Landlock, for the program to be under.
+        outer: the name of our socket, for the program's environment.
 
     Raises:
         FilterError, ExecError: nothing has been started.
@@ -189,7 +203,7 @@ def spawn(
                 os.dup2(ours, place)
             if rules is not None:
                 landlock.restrict(rules)
-            _become(argv, paths, entry, signals, group, files, say, heard)
+            _become(argv, paths, entry, signals, group, files, say, heard, outer)
         except OSError as error:
             os.write(say, _Said.pack(b"f", 0, error.errno))
         finally:
@@ -234,10 +248,13 @@ def _become(
     files: tuple[int, int],
     say: int,
     heard: int,
+    outer: str,
 ) -> NoReturn:
     os.setpgid(0, group)
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
     environment = initial_environment()
+    if outer:
+        environment[OUTER.encode()] = outer.encode()
     os.write(say, _Said.pack(b"l", entry.enter(), 0))
     if os.read(heard, 2) != b"go":
         os._exit(127)
