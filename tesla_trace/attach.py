@@ -38,6 +38,9 @@ from tesla_trace.target import Unattachable, check, label, why_not_allowed
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary
 
+RING = "anon_inode:[io_uring]"
+"""What a ring is called in /proc/PID/fd."""
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that mean: let go."""
 
@@ -90,7 +93,7 @@ class Attach(Supervisor):
         if self.session.closed:
             self.session.handing.why_not = "the program ran before us, and Landlock cannot be had"
         rules = table.rules(stack, closed=self.session.closed)
-        self._bpf, self._numbers = filters.build(rules), filters.numbers(rules)
+        self._rules, self._numbers = rules, filters.numbers(rules)
         process = _leader(process)
         self._attach(process)
         more = list(self._attach_below(process)) if tree else []
@@ -112,7 +115,7 @@ class Attach(Supervisor):
         """
         check(process, self._ours)
         try:
-            listener = install_in(process, self._bpf)
+            listener = install_in(process, self._filter(process))
         except PermissionError:
             raise Unattachable(why_not_allowed(process)) from None
         except ProcessLookupError:
@@ -129,6 +132,19 @@ class Attach(Supervisor):
         if self._keeper is not None:
             self._keeper.keep(listener, self._numbers, ledger=ledger.file)
         self.serving.add(NotifyTrap(listener, self._numbers, ledger=ledger))
+
+    def _filter(self, process: int) -> bytes:
+        """The program of the filter; whoever uses a ring of io_uring cannot do without it any more.
+
+        Raises:
+            Unattachable: nothing may go past the handlers, and it would by that.
+        """
+        if not any(name == RING for _, name in proc.files(process)):
+            return filters.build(self._rules)
+        if self.session.closed:
+            raise Unattachable(f"{label(process)} uses io_uring, which would bypass the handlers")
+        self.report.write(f"{label(process)} uses io_uring: what goes by that is not covered")
+        return filters.build(self._rules, refused=())
 
     def _attach_below(self, root: int) -> Iterator[int]:
         """Attach to all that were started before their parent was attached to."""

@@ -103,17 +103,22 @@ def _numbered(arch: Arch, calls: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def build(
-    rules: Iterable[Rule], on: Iterable[Arch] | None = None, *, traced: bool = False
+    rules: Iterable[Rule],
+    on: Iterable[Arch] | None = None,
+    *,
+    traced: bool = False,
+    refused: Iterable[str] = REFUSED,
 ) -> bytes:
     """The BPF program: the rules' calls notify us, those by other ways get ENOSYS.
 
     Args:
         on: for another machine than this.
         traced: the calls stop for who traces the program, in place of notifying us.
+        refused: calls that get ENOSYS.
     """
-    rules = list(rules)
+    rules, refused = list(rules), tuple(refused)
     action = pyseccomp.TRACE(0) if traced else pyseccomp.NOTIFY
-    first, *others = (_part(arch, rules, action) for arch in on or arches())
+    first, *others = (_part(arch, rules, action, refused) for arch in on or arches())
     for part in others:
         first.merge(part)
     with open(os.memfd_create("filter"), "w+b") as file:
@@ -122,13 +127,15 @@ def build(
         return file.read()
 
 
-def _part(arch: Arch, rules: list[Rule], action: int) -> pyseccomp.SyscallFilter:
+def _part(
+    arch: Arch, rules: list[Rule], action: int, refused: tuple[str, ...]
+) -> pyseccomp.SyscallFilter:
     program = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     program.set_attr(ACT_BADARCH, pyseccomp.ERRNO(errno.ENOSYS))
     if not program.exist_arch(arch.audit):
         program.add_arch(arch.audit)
         program.remove_arch(pyseccomp.Arch.NATIVE)
-    for call in REFUSED:
+    for call in refused:
         program.add_rule(pyseccomp.ERRNO(errno.ENOSYS), call)
     for rule in rules:
         if arch.number(rule.call) is not None:

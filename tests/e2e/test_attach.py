@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tesla_trace.kernel.libc import number_of
+from tesla_trace.kernel.proc import call
 from tests.e2e import plain
 from tests.e2e.attaching import attached
 from tests.e2e.process import TESLA_TRACE, Program, children, eventually, lines, run, start
@@ -172,6 +174,29 @@ def echoes(port: int, data: bytes = b"hello") -> bool:
     with socket.create_connection(("127.0.0.1", port), 10) as peer:
         peer.sendall(data)
         return peer.recv(100) == data
+
+
+CONNECTING = """
+import socket, sys
+one = socket.socket()
+print("ready", flush=True)
+one.connect(("127.0.0.1", int(sys.argv[1])))
+print("connected", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_connect_that_is_under_way_goes_on():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        name = listener.getsockname()
+        with socket.create_connection(name), start(sys.executable, "-c", CONNECTING, name[1]) as it:
+            it.until("ready")
+            eventually("it waits", lambda: call(it.pid) == number_of("connect"))
+            with attached(it.pid):
+                listener.accept()[0].close()
+                it.until("connected")  # when the kernel asks the peer once more
 
 
 def test_all_that_wait_in_accept_are_served_at_once():
@@ -363,3 +388,21 @@ def test_nginx_master_and_workers(tmp_path):
             assert get(port) == PAGE.encode()
         server.send(signal.SIGQUIT)
         assert server.wait() == 0
+
+
+RING = """
+import ctypes, sys
+ring = ctypes.CDLL(None).syscall(425, 1, bytes(120))  # io_uring_setup
+print(ring, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_ring_of_io_uring():
+    with start(sys.executable, "-c", RING) as program:
+        if int(program.until("\n")) < 0:
+            pytest.skip("needs io_uring")
+        ran = run(TESLA_TRACE, "--attach", program.pid, "--strict", "+dummy")
+        assert ran.status == 1 and "uses io_uring, which would bypass" in ran.err
+        with attached(program.pid, "+dummy") as tracer:
+            assert "uses io_uring: what goes by that is not covered" in tracer.out

@@ -31,6 +31,8 @@ def connect(session: Session, stop: Stop) -> None:
             return stop.reply(0)
         if adopt.is_elsewhere(session, stop, found):
             return stop.proceed()
+        if not session.closed and adopt.tcp_state(found) != adopt.CLOSE:
+            return stop.proceed()  # it waits on, or is told what has come of it
         socket = adopt.adopt(session, stop, fd, found)
     ours.connect(session, stop, socket)
 
