@@ -28,8 +28,10 @@ def test_an_example_can_be_typed(line, tmp_path, monkeypatch, key):
     words = take_apart(shlex.split(line, comments=True)[1:])
     if words.action == "keygen":
         assert words.value and not words.program
+    elif words.action == "detach":
+        assert int(words.value) == 4711
     else:
-        assert words.program and words.handlers and stacked(words).serves(1)
+        assert (words.program or words.attach) and words.handlers and stacked(words).serves(1)
 
 
 @pytest.mark.parametrize("text", RULE_FILES)

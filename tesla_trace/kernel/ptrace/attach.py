@@ -10,8 +10,8 @@ Facts, and what they mean for us:
 - The program of the filter takes 1.5 KiB and more of the process's memory.  Below the stack pointer
   there may be a few hundred bytes only (a goroutine, an alternate signal stack).  On the stack that
   the kernel made there is room; else it gets pages of its own, for as long as it is stopped.
-- Each step waits for the stopped thread to have a CPU, and then for us to have one: the latter not
-  for long where we may have a real-time priority meanwhile.
+- At each step the stopped thread waits for a CPU, and then we do: some milliseconds on a
+  busy machine.  So where we may, both have a real-time priority for as long as it takes.
 - Other threads run on, and may make a call that is trapped before anybody serves it: they wait.
   What we do meanwhile goes by numbers and memory of the stopped thread, and waits for nobody.
 - Some calls end with EINTR when their thread is stopped, though no signal is there for it
@@ -109,7 +109,11 @@ def install_in(process: int, bpf: bytes) -> int:
         places, thread = Places(process), _soonest(process)
         pidfd = open_pidfd(thread)
         try:
-            with _hurrying(), _stopped(thread, PATIENCE, places.call) as stopped:
+            with (
+                _hurrying(0),
+                _hurrying(thread),
+                _stopped(thread, PATIENCE, places.call) as stopped,
+            ):
                 with stopped as injection:
                     return _install(injection, places, pidfd, bpf)
         finally:
@@ -210,18 +214,19 @@ def _memory(injection: Injection, places: Places, size: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _hurrying() -> Iterator[None]:
-    """Wait for no CPU, where we may."""
+def _hurrying(thread: int) -> Iterator[None]:
+    """Let a thread wait for no CPU, where we may; 0 for ourselves."""
     try:
-        policy, before = os.sched_getscheduler(0), os.sched_getparam(0)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        policy, before = os.sched_getscheduler(thread), os.sched_getparam(thread)
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
     except OSError:
         yield
         return
     try:
         yield
     finally:
-        os.sched_setscheduler(0, policy, before)
+        with contextlib.suppress(OSError):  # it has ended
+            os.sched_setscheduler(thread, policy, before)
 
 
 def _soonest(process: int) -> int:

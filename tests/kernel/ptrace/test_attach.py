@@ -11,7 +11,9 @@ import pytest
 
 from tesla_trace.flow import Stack
 from tesla_trace.kernel import filter as filters
+from tesla_trace.kernel import proc
 from tesla_trace.kernel.filter import Rule
+from tesla_trace.kernel.libc import libc, number_of
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.ptrace import attach, requests
 from tesla_trace.kernel.ptrace.attach import have_called, install_in, nudge
@@ -35,13 +37,10 @@ def busy(say):
 
 
 def polling(say):
-    """One that waits for an epoll, and says what that said."""
-    signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    read, write = os.pipe()
-    epoll = select.epoll()
-    epoll.register(read, select.EPOLLIN)
-    say(f"{write}")
-    say(str(epoll.poll()))
+    """One that waits for an epoll, by the bare call: Python would try again after EINTR."""
+    with select.epoll() as epoll:
+        say("ready")
+        say(str(libc.epoll_wait(epoll.fileno(), bytes(12), 1, 500)))
 
 
 def test_all_threads_are_under_it_and_go_on():
@@ -84,13 +83,14 @@ def test_one_that_is_gone():
 
 
 def test_epoll_wait_does_not_end_with_eintr():
+    waits = ("epoll_wait", "epoll_pwait")
     with child(polling) as mine:
         mine.says()
-        while attach.proc.call(mine.pid) not in attach._numbers(("epoll_wait", "epoll_pwait")):
+        while proc.call(mine.pid) not in map(number_of, waits):
             signal.sigtimedwait([], 0.01)
         os.close(install_in(mine.pid, BPF))
-        nudge(mine.pid, ("epoll_wait", "epoll_pwait"))
-        assert attach.proc.call(mine.pid) in attach._numbers(("epoll_wait", "epoll_pwait"))
+        nudge(mine.pid, waits)
+        assert mine.says() == "0"
 
 
 def test_a_call_that_is_trapped_is_served_meanwhile():
@@ -117,18 +117,16 @@ def test_a_process_that_does_not_stop_is_given_up_in_time(monkeypatch):
     monkeypatch.setattr(attach, "PATIENCE", 0.05)
 
     def wait_for_child(say):
-        from tesla_trace.kernel.libc import libc
-
         say("ready")
         libc.syscall(56, 0x4000 | signal.SIGCHLD, 0, 0, 0, 0) or signal.pause()
 
     with child(wait_for_child) as mine:
         mine.says()
-        while attach.proc.state(mine.pid) != "D":
+        while proc.state(mine.pid) != "D":
             signal.sigtimedwait([], 0.01)
         with pytest.raises(TimeoutError):
             attach._stopped(mine.pid, 0.05).__enter__()
-        for each in attach.proc.descendants(mine.pid):
+        for each in proc.descendants(mine.pid):
             os.kill(each, signal.SIGKILL)
 
 
