@@ -479,7 +479,7 @@ def _launch(
         end,
         stay=words.wait,
         trap=words.trap,
-        kill=words.kill or words.on_crash == "kill",
+        kill=words.kill or policy.value != "open",
         strict=words.strict,
         datapath=Datapath(words.datapath),
         summary=summary,

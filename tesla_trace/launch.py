@@ -123,6 +123,8 @@ class Launch(Supervisor):
         trapping = Trapping(self.report.write, self._changed, self.keep, kill=self._kill)
         pid, trap = trapping.start(self._trap, start, rules, self.signals, epolls=epolls)
         self._is_told = trapping.tells
+        if trapping.tells:  # what ends with its tracer, or goes on without one
+            self.keep(pid, -1)
         return pid, trap
 
     def keep(

@@ -62,7 +62,7 @@ def kept(supervise: Supervise, report: Report, policy: OnCrash) -> Supervise:
             finally:
                 os._exit(status)
         theirs.close()
-        return _Keeper(pid, ours, front, signals, report, policy).run()
+        return _Keeper(pid, ours, front, report, policy).run()
 
     return keep
 
@@ -81,14 +81,13 @@ class _Keeper:
         supervisor: int,
         channel: socket.socket,
         front: FrontEnd,
-        signals: Signals,
         report: Report,
         policy: OnCrash,
     ) -> None:
         self._supervisor = supervisor
         self._channel = channel
         self._front: FrontEnd | None = front
-        self._signals = signals
+        self._signals = Signals()  # of our own, for the supervisor may change what its reads
         self._report = report
         self._policy = policy
         self._kept: dict[int, Kept] = {}

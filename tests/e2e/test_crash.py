@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tesla_trace.kernel.libc import number_of
+from tests.e2e.attaching import attached
 from tests.e2e.peers import answers, free_port
 from tests.e2e.process import (
     TESLA_TRACE,
@@ -112,6 +113,20 @@ def test_what_is_returned(policy, status):
         assert us.program.wait() == status
         (line,) = err.splitlines()
         assert "the supervisor was killed by signal 9" in line
+        us.gone()
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"), [("open", 7), ("closed", -signal.SIGKILL), ("kill", 125)]
+)
+def test_what_is_returned_with_ptrace(policy, status):
+    """Nobody can keep what is trapped so: it is native, or dies with us."""
+    with under(policy, "sh", "-c", READS, handlers=["--trap=ptrace", "+dummy"]) as us:
+        us.crash()
+        with contextlib.suppress(BrokenPipeError):
+            go(us.program)
+        us.program.communicate()
+        assert us.program.wait() == status
         us.gone()
 
 
@@ -415,6 +430,35 @@ def test_redis_rests(policy):
         us.program.send(signal.SIGTERM)
         assert us.program.wait() == 0
         us.gone()
+
+
+# ---- processes that ran before us ----
+
+ATTACHED = """\
+import errno, socket, sys
+def outcome(does):
+    try: does()
+    except OSError as wrong: return errno.errorcode[wrong.errno]
+print("ready", flush=True)
+for line in sys.stdin:
+    print(outcome(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])))), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("policy", "said"), [("open", "None"), ("closed", "ENETDOWN")])
+def test_a_process_that_we_attached_to(policy, said, web):
+    with start(*python(ATTACHED, web.port)) as program:
+        program.until("ready")
+        with attached(program.pid, f"--on-crash={policy}", "+dummy") as tracer:
+            go(program)
+            assert program.until("\n") == "None\n"
+            us = Us(tracer)
+            us.crash()
+            assert tracer.wait() == 125
+            go(program)
+            assert program.until("\n") == f"{said}\n"
+            assert program.communicate() and program.wait() == 0
+            us.gone()
 
 
 # ---- whom the front does not wait for ----
