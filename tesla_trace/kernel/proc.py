@@ -88,8 +88,11 @@ def birth(thread: int) -> tuple[int, int]:
 
 
 def is_stopped(process: int) -> bool:
-    """Whether a signal has stopped the process; False if it is gone."""
-    return state(process) == "T"
+    """Whether a signal has stopped the process; False if it is gone.
+
+    One that is traced is in state t then, as it is for a moment at each call that is trapped.
+    """
+    return state(process) in ("T", "t")
 
 
 def name(thread: int) -> str:

@@ -1,19 +1,23 @@
 """The same by ptrace, where seccomp cannot notify us."""
 
 import os
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tesla_trace.kernel.rights import capabilities
 from tests.e2e.peers import HELLO
-from tests.e2e.process import LIMIT, TESLA_TRACE, run, under
+from tests.e2e.process import LIMIT, TESLA_TRACE, alive, eventually, run, start, under
 from tests.e2e.rungs import HANDED_BACK
 from tests.e2e.test_fixtures import check, each_build, natively
-from tests.e2e.test_programs import each_client, socks
+from tests.e2e.test_programs import URLLIB, each_client, socks
 
 PTRACE = ["--trap=ptrace"]
 SAID = "trapping by ptrace, with a filter"
+EVERYWHERE = "trapping by ptrace, which stops at every system call"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,3 +96,52 @@ def test_through_a_proxy(client, proxy, web):
     assert (ran.status, ran.out, ran.err) == (0, HELLO.decode(), "")
     assert f"connected to 127.0.0.1:{web.port}" in proxy.log
     assert any(SAID in line for line in ran.log)
+
+
+def test_one_inside_the_other(web):
+    """The inner one cannot have a listener, nor would its own filter be asked."""
+    inner = [TESLA_TRACE, "+log", sys.executable, "-c", URLLIB, web.url()]
+    ran = under(["+log"], *inner)
+    assert (ran.status, ran.out) == (0, HELLO.decode())
+    assert EVERYWHERE in ran.err and f"connecting to 127.0.0.1:{web.port}" in ran.err
+    assert any(f"connecting to 127.0.0.1:{web.port}" in line for line in ran.log)
+
+
+def test_the_calls_that_are_refused_without_a_filter(built):
+    inner = [TESLA_TRACE, "--log", "/dev/null", "+dummy"]
+    for name in ("x32", "escape"):
+        program = built.path(name, "glibc")
+        words = [program, "io_uring"] if name == "escape" else [program]
+        assert under(["+dummy"], *inner, *words).out == under(["+dummy"], *words).out
+
+
+@pytest.mark.needs("strace")
+def test_a_program_that_is_traced_already():
+    ran = run("strace", "-f", "-o", "/dev/null", TESLA_TRACE, *PTRACE, "+dummy", "true")
+    assert ran.status == 3
+    assert "strace (process " in ran.err and "traces the program already" in ran.err
+
+
+def test_a_program_that_cannot_be_executed():
+    assert under(["+dummy"], "/nowhere", ours=PTRACE).status == 127
+    assert under(["+dummy"], "/etc/passwd", ours=PTRACE).status == 126
+
+
+def test_the_end_of_the_program_is_ours():
+    assert under(["+dummy"], "sh", "-c", "exit 7", ours=PTRACE).status == 7
+    assert under(["+dummy"], "sh", "-c", "kill -USR1 $$", ours=PTRACE).status == -signal.SIGUSR1
+
+
+@pytest.mark.parametrize("ours", [[], ["--kill-on-exit"]], ids=["stays", "dies"])
+def test_a_program_whose_supervisor_is_killed(ours):
+    words = [TESLA_TRACE, *PTRACE, *ours, "--log", "/dev/null", "+dummy"]
+    with start(*words, "sh", "-c", "echo $$; exec sleep 60") as front:
+        pid = int(front.until("\n"))
+        supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(supervisor, signal.SIGKILL)
+        if ours:
+            eventually("it has died", lambda: not alive(pid))
+        else:
+            assert front.wait() == 125
+            assert alive(pid)
+            os.kill(pid, signal.SIGKILL)

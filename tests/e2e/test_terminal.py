@@ -91,8 +91,12 @@ def terminal():
 
 IDLE = "echo ready; while :; do sleep 0.02; done"
 
-UNDER = [[], [TESLA_TRACE, "+dummy"]]
-natively_and_under = pytest.mark.parametrize("under", UNDER, ids=["natively", "under us"])
+BACK_ENDS = {
+    "seccomp": [TESLA_TRACE, "+dummy"],
+    "ptrace": [TESLA_TRACE, "--trap=ptrace", "--log", "/dev/null", "+dummy"],
+}
+UNDER = {"natively": [], **BACK_ENDS}
+natively_and_under = pytest.mark.parametrize("under", UNDER.values(), ids=UNDER)
 
 
 @natively_and_under
@@ -181,16 +185,17 @@ def full(tmp_path):
 
 @pytest.mark.parametrize("who", [LEADER, THREAD], ids=["leader", "thread"])
 @pytest.mark.parametrize("what", [ACCEPTS, CONNECTS], ids=["accept", "connect"])
+@pytest.mark.parametrize("under", BACK_ENDS.values(), ids=BACK_ENDS)
 class TestCallThatWaits:
     """It is held by us, and must not hold the signals of the terminal."""
 
-    def waiting(self, terminal, what, who, port):
-        shell = terminal(TESLA_TRACE, "+dummy", sys.executable, "-c", what + who, port)
+    def waiting(self, terminal, under, what, who, port):
+        shell = terminal(*under, sys.executable, "-c", what + who, port)
         shell.until("ready")
         return shell
 
-    def test_stopped_and_interrupted(self, terminal, what, who, full):
-        shell = self.waiting(terminal, what, who, full)
+    def test_stopped_and_interrupted(self, terminal, under, what, who, full):
+        shell = self.waiting(terminal, under, what, who, full)
         for _ in range(2):
             shell.type("\x1a")
             shell.until("shell: stopped 20")
@@ -199,7 +204,7 @@ class TestCallThatWaits:
         shell.until("KeyboardInterrupt")
         shell.until("shell: killed 2")
 
-    def test_quit(self, terminal, what, who, full):
-        shell = self.waiting(terminal, what, who, full)
+    def test_quit(self, terminal, under, what, who, full):
+        shell = self.waiting(terminal, under, what, who, full)
         shell.type("\x1c")
         shell.until("shell: killed 3")
