@@ -9,6 +9,7 @@ CONFIGURATIONS: dict[str, tuple[str, ...]] = {
     "handlers": ("+dummy",),
     "spliced": ("--datapath=splice", "+fixtures.handlers:AsideOnceConnected"),
     "handed back": ("+fixtures.handlers:AsideOnceConnected",),
+    "ptrace": ("--trap=ptrace", "+dummy"),
 }
 """The words of tesla_trace; the first is what `make conformance` runs."""
 

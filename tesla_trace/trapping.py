@@ -94,6 +94,7 @@ class Trapping:
         self.tells = True
         entry = Traced(rules, signals, self._changed, kill=self._kill, epolls=epolls)
         pid, trap = start(entry=entry)
-        how = "which stops at every system call" if entry.everywhere else "with a filter"
-        self._say(f"trapping by ptrace, {how}{why}")
+        if why or entry.everywhere:
+            how = "which stops at every system call" if entry.everywhere else "with a filter"
+            self._say(f"trapping by ptrace, {how}{why}")
         return pid, trap

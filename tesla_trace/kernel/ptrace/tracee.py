@@ -16,15 +16,38 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tesla_trace.kernel.arches import arches
 from tesla_trace.kernel.ptrace import requests
-from tesla_trace.kernel.ptrace.registers import Layout, layout
+from tesla_trace.kernel.ptrace.registers import LAYOUTS, Layout, layout
 
 if TYPE_CHECKING:
     from tesla_trace.kernel.ptrace.stop import PtraceStop
 
 ERESTARTSYS = 512
+
+
+class Poked(NamedTuple):
+    """Where struct user has what is set for every call, on machines on which that can be poked."""
+
+    begun: int
+    result: int
+    mask: int
+
+
+def _poked() -> Poked | None:
+    machine = arches()[0]
+    places = next((each for each in LAYOUTS if each.audit == machine.audit), None)
+    if places is None or places.begun is None:
+        return None
+    word = places.word
+    return Poked(places.begun * word, places.result * word, places.mask)
+
+
+POKED = _poked()
+"""Of 32-bit programs too, for it is the tracer's struct: two requests where all registers take
+longer to read, change and write."""
 
 
 class Tracee:
@@ -79,15 +102,22 @@ class Tracee:
         """
         self.stop = None
         with contextlib.suppress(ProcessLookupError):
-            data = requests.registers(self.thread)
-            places = layout(audit, len(data))
-            words = places.unpack(data)
-            places.with_result(words, value)
-            places.skipped(words)
-            requests.set_registers(self.thread, places.pack(words))
-            if not over and places.begun is None:
-                requests.set_call(self.thread, -1)
+            if POKED is not None:
+                requests.poke(self.thread, POKED.begun, POKED.mask)
+                requests.poke(self.thread, POKED.result, value & POKED.mask)
+            else:
+                self._set_result(audit, value, over=over)
         self.go(signal)
+
+    def _set_result(self, audit: int, value: int, *, over: bool) -> None:
+        data = requests.registers(self.thread)
+        places = layout(audit, len(data))
+        words = places.unpack(data)
+        places.with_result(words, value)
+        places.skipped(words)
+        requests.set_registers(self.thread, places.pack(words))
+        if not over and places.begun is None:
+            requests.set_call(self.thread, -1)
 
     def begin_again(self, audit: int, number: int, *, over: bool, signal: int = 0) -> None:
         """The call ends as by a signal."""

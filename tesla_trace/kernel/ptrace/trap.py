@@ -10,7 +10,7 @@ Facts, and what they mean for us:
   that are gone, without a word of most.
 - A process that was stopped by a signal tells of that thread by thread, and is left there with
   PTRACE_LISTEN; when it is continued each tells of that too.
-- A new thread may tell of its first stop before the one that made it tells of it.
+- A new thread may tell of its first stop before the one that made it tells of it, or after.
 - Under a filter of somebody else that notifies him of the same calls, ours would never be asked:
   then every call stops, and the conditions are looked at here.  So are they where no filter is
   allowed.
@@ -42,6 +42,9 @@ CONTINUED = 0xFFFF
 """The wait status of a child that was continued."""
 
 NOTHING = (0, 0)
+
+AT_FILTER = requests.EVENT_SECCOMP << 16 | signal.SIGTRAP << 8 | 0x7F
+"""The wait status of a thread that a filter has stopped."""
 
 Changed = Callable[[int], object]
 
@@ -120,6 +123,8 @@ class PtraceTrap:
         try:
             while (event := os.waitpid(-1, requests.WALL | os.WNOHANG)) != NOTHING:
                 self._events.append(event)
+                if len(self._tracees) == 1 and event[1] == AT_FILTER:
+                    return  # it has no more to tell while it is stopped
         except ChildProcessError:
             self._over = True
 
@@ -128,10 +133,7 @@ class PtraceTrap:
         if not os.WIFSTOPPED(status):
             self.ended(thread, status)
             return None
-        tracee = self._tracees.get(thread)
-        if tracee is None:
-            tracee = Tracee(thread, everywhere=self._everywhere, filters=self._filters)
-            self._tracees[thread] = tracee
+        tracee = self._expect(thread)
         event, number = requests.event(status), os.WSTOPSIG(status)
         try:
             if event == requests.EVENT_SECCOMP or number == requests.SIGTRAP_AT_CALL:
@@ -141,12 +143,21 @@ class PtraceTrap:
             elif event == requests.EVENT_EXEC:
                 self._executed(tracee)
             elif event:
+                self._expect(requests.message(thread))
                 tracee.go()
             else:
                 self._signalled(tracee, number)
         except ProcessLookupError:
             return None  # killed meanwhile; its end is still to be heard
         return None
+
+    def _expect(self, thread: int) -> Tracee:
+        """A thread that is there, or has been told to be."""
+        tracee = self._tracees.get(thread)
+        if tracee is None:
+            tracee = Tracee(thread, everywhere=self._everywhere, filters=self._filters)
+            self._tracees[thread] = tracee
+        return tracee
 
     def _at_call(self, tracee: Tracee) -> PtraceStop | None:
         info = requests.call_info(tracee.thread)
