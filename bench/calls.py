@@ -19,6 +19,7 @@ ROWS = [
 
 C_LOOP = "the bare notify loop in C"
 STRACE = "strace"
+PTRACE = "ours, by ptrace"
 NATIVE = "native"
 
 
@@ -31,6 +32,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         port = open.enter_context(served(settings))
         native = open.enter_context(Worker([caller, port]))
         ours = open.enter_context(Worker([*tesla("+dummy"), caller, port]))
+        by_ptrace = open.enter_context(Worker([*tesla("--trap=ptrace", "+dummy"), caller, port]))
         traced, missing = None, ""
         try:
             strace = [need("strace"), "-f", "-e", "trace=getsockname", "-o", "/dev/null"]
@@ -47,6 +49,7 @@ def rows(settings: Settings) -> Iterator[Row]:
             }
             if traced is not None:
                 sides[STRACE] = traced.asked(f"{kind} {calls // 10}")
+                sides[PTRACE] = by_ptrace.asked(f"{kind} {calls // 10}")
             figures = settings.measured(sides, fine=True, part=1 / len(ROWS))
             for versus, reach in ((C_LOOP, goal), (STRACE, None), (NATIVE, None)):
                 what = f"getsockname {where}"
@@ -54,3 +57,8 @@ def rows(settings: Settings) -> Iterator[Row]:
                     yield Row(what, versus, reach, figures["ours"], figures[versus], "ns")
                 else:
                     yield Row(what, versus, reach, missing=missing)
+            if PTRACE in figures:
+                ours_traced, theirs = figures[PTRACE], figures[STRACE]
+                yield Row(f"{what}, --trap=ptrace", STRACE, at_most(1), ours_traced, theirs, "ns")
+            else:
+                yield Row(f"{what}, --trap=ptrace", STRACE, at_most(1), missing=missing)

@@ -196,10 +196,14 @@ def _reads_memory() -> None:
 
 
 def _traces() -> None:
-    seize, detach = 0x4206, 17
+    from tesla_trace.kernel.ptrace import requests
+
     with _child() as pid:
-        check(libc.syscall(number_of("ptrace"), seize, pid, None, None))
-        libc.syscall(number_of("ptrace"), detach, pid, None, None)
+        requests.seize(pid, requests.SYSGOOD)
+        requests.interrupt(pid)
+        os.waitpid(pid, requests.WALL)
+        requests.call_info(pid)
+        requests.detach(pid)
 
 
 def _attaches() -> str:
@@ -414,7 +418,7 @@ PROBES = (
         _traces,
         (PTRACE,),
         "where seccomp cannot trap calls, nothing can (--trap=ptrace); no strace, no debuggers",
-        f"{CAN_TRACE}; sysctl kernel.yama.ptrace_scope=1",
+        f"Linux 5.3; {CAN_TRACE}; sysctl kernel.yama.ptrace_scope=1",
     ),
     Probe(
         "io_uring",

@@ -70,6 +70,13 @@ def test_why_there_is_no_filter_is_one_line_that_leads_here(number):
     assert line.endswith("; tesla_trace --doctor says more")
 
 
+def test_why_nothing_can_be_traced():
+    assert f"(process {os.getpid()}) traces the program" in doctor.why_no_trace(1, os.getpid())
+    assert "--cap-add=SYS_PTRACE" in doctor.why_no_trace(errno.EPERM, 0)
+    assert "5.3" in doctor.why_no_trace(errno.EIO, 0)
+    assert os.strerror(errno.ENOMEM) in doctor.why_no_trace(errno.ENOMEM, 0)
+
+
 def test_each_reason_has_its_remedy():
     assert "outside of it" in doctor.why_no_filter(errno.EBUSY)
     assert "5.19" in doctor.why_no_filter(errno.EINVAL)
