@@ -28,7 +28,8 @@ from tesla_trace.kernel.trap import Gone, Stop
 from tesla_trace.syscalls.arguments.words import error, signed
 from tesla_trace.syscalls.datagram.socket import DatagramSocket
 from tesla_trace.syscalls.handback.handing import dress
-from tesla_trace.syscalls.stream.socket import Socket, State
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 
 if TYPE_CHECKING:
     from tesla_trace.syscalls.program_socket import ProgramSocket

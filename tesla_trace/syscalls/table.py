@@ -29,7 +29,8 @@ from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.stream import accept, connect, names
 from tesla_trace.syscalls.stream import receive as stream_receive
 from tesla_trace.syscalls.stream import send as stream_send
-from tesla_trace.syscalls.stream.socket import Socket, State
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 
 Doing = Callable[[Session, Stop, Socket], None]
 DatagramDoing = Callable[[Session, Stop, DatagramSocket], None]

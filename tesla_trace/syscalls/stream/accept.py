@@ -17,7 +17,8 @@ from tesla_trace.syscalls.arguments.words import error, room_for_sockaddr, signe
 from tesla_trace.syscalls.ends.meeting import MOST
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.stream.socket import Socket, State
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 

@@ -15,7 +15,9 @@ from tesla_trace.syscalls.arguments.addresses import remote_address
 from tesla_trace.syscalls.arguments.words import error, read_sockaddr, signed
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.stream.socket import ConnectCall, Socket, State
+from tesla_trace.syscalls.stream.connecting import ConnectCall
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 
 Call = Callable[[], None]
 
@@ -68,11 +70,11 @@ def begin(
         address = remote_address(socket.domain, data)
         if socket.pair.closed:
             socket.repair(stop, fd)
-        socket.connect(stop, address)
+        socket.connecting.start(stop, address)
         try:  # what is left is done while the network is on its way
             blocks, limit = _patience(socket, stop, fd)
             if not blocks:
-                socket.look_unready(stop, fd)
+                socket.connecting.look_unready(stop, fd)
         except OSError:
             socket.renew()
             raise
@@ -95,7 +97,7 @@ def shutdown(session: Session, stop: Stop, socket: Socket) -> None:
             socket.repair(stop, signed(stop.args[0]))
         return stop.reply(0)
     if socket.state is State.CONNECTING:
-        socket.cancel()
+        socket.connecting.cancel()
         return stop.reply(0)
     if socket.state is not State.CONNECTED or socket.top is None:
         raise error(errno.ENOTCONN)
@@ -136,12 +138,12 @@ def _hold(
     call = ConnectCall(stop, fd, answer, more=then is not None)
 
     def drop(_: Stop) -> None:
-        if call in socket.waiters:
-            socket.waiters.remove(call)
-        if not socket.waiters and socket.state is State.CONNECTING:
+        if call in socket.connecting.waiters:
+            socket.connecting.waiters.remove(call)
+        if not socket.connecting.waiters and socket.state is State.CONNECTING:
             with suppress(OSError, Gone):  # from now on it is a connect that nobody waits for
-                socket.look_unready(stop, fd)
+                socket.connecting.look_unready(stop, fd)
 
-    socket.waiters.append(call)
+    socket.connecting.waiters.append(call)
     session.spare.renew()
     session.held.hold(Waiting(stop, limit.seconds, limit.late, drop))

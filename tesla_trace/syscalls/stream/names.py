@@ -16,7 +16,8 @@ from tesla_trace.syscalls.arguments.words import (
     write_sockaddr,
 )
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.stream.socket import Socket, State
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 
 
 def bind(session: Session, stop: Stop, socket: Socket) -> None:

@@ -24,7 +24,8 @@ from tesla_trace.syscalls.arguments.vectors import IOV_MAX, Message, Piece, read
 from tesla_trace.syscalls.arguments.words import error, pack_int, room_for_sockaddr, signed
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.session import Session
-from tesla_trace.syscalls.stream.socket import Socket, State
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 
 MOST = 256 * 1024
 """Bytes received in one piece."""

@@ -23,7 +23,8 @@ from tesla_trace.syscalls.arguments.words import error, read_sockaddr, signed
 from tesla_trace.syscalls.held import Waiting, time_limit
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.stream import connect
-from tesla_trace.syscalls.stream.socket import Socket, State
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 
 MOST = 256 * 1024
 """Bytes taken from the program by one call; it is told how many, and sends the rest again."""

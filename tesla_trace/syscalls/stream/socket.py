@@ -1,26 +1,18 @@
 """A stream socket of the program: its pair, its graph, and how far it has come.
 
-Facts of Linux (net/ipv4/af_inet.c), which the states follow:
-
-- A connect that was not waited for is asked after with connect(2) or SO_ERROR.  The first connect
-  after it was done says 0, the next EISCONN; the first after it failed says why, the next tries
-  again.
-- A socket whose connect failed keeps its options and its local address.
+A socket whose connect has failed, or was dissolved, keeps its options and its local address
+(net/ipv4/af_inet.c).
 """
 
 from __future__ import annotations
 
-import enum
 import errno
-import os
 import socket as sockets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tesla_trace.address import Address, shown
-from tesla_trace.flow import Context, Flow, FlowHandler, named, reason
+from tesla_trace.flow import Context, Flow, FlowHandler
 from tesla_trace.io.bottom import RESET, Bottom
 from tesla_trace.io.graph import Graph
 from tesla_trace.io.pair import FULL, Pair
@@ -32,37 +24,14 @@ from tesla_trace.syscalls.options.sockopt import stored
 from tesla_trace.syscalls.program_socket import ProgramSocket
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.stream.beside import beside
+from tesla_trace.syscalls.stream.connecting import Connecting
+from tesla_trace.syscalls.stream.state import State
 
 if TYPE_CHECKING:
     from tesla_trace.syscalls.stream.accept import Backlog
 
 
 def _nothing() -> None: ...
-
-
-class State(enum.Enum):
-    """How far a socket has come."""
-
-    FRESH = enum.auto()
-    CONNECTING = enum.auto()
-    CONNECTED = enum.auto()
-    FAILED = enum.auto()
-    """A connect that nobody waited for has failed; `error` says why until somebody asks."""
-    LISTENING = enum.auto()
-    OVER = enum.auto()
-    """The flow is over, and the program has not closed the socket yet."""
-
-
-@dataclass(eq=False)
-class ConnectCall:
-    """A call that waits for a connect."""
-
-    stop: Stop
-    fd: int
-    answer: Callable[[int], None]
-    """Called with 0, or the errno."""
-    more: bool
-    """Whether something is to be done once it is connected, but to answer."""
 
 
 class Listener(Protocol):
@@ -111,8 +80,7 @@ class Socket(ProgramSocket):
         """A copy of the kernel's socket in whose place it came, if both are bound to one port."""
         self.names: dict[str, bytes] = {}
         """Packed addresses that do not change any more."""
-        self.waiters: list[ConnectCall] = []
-        """The calls that wait for connect."""
+        self.connecting = Connecting(self)
         self.tries = 0
         """How often the flow may still be tried to be handed back."""
         self.backlog: Backlog | None = None
@@ -209,27 +177,7 @@ class Socket(ProgramSocket):
         ctx = Context(self.domain, kind, graph, None, plumb, flow=graph.flow)
         return Top(ctx, graph, self.pair, self)
 
-    # ---- connecting ----
-
-    def connect(self, stop: Stop, address: Address) -> None:
-        """Start connecting.
-
-        Raises:
-            OSError: it has failed at once, and the socket is as before.
-        """
-        self.bottom.ctx.flow.target = address
-        self.session.began(self.bottom.ctx.flow)
-        try:
-            self.build(stop).connect(address)
-        except OSError as error:
-            self._log_failure(error)
-            self.renew()
-            raise
-        except Exception as wrong:
-            crashed = self.bottom.graph.crash(wrong)
-            self.renew()
-            raise crashed from wrong
-        self.state = State.CONNECTING
+    # ---- one flow after the other ----
 
     def resize(self, sizes: dict[int, int]) -> None:
         """Let no more bytes wait on their way than the program wants its socket to hold.
@@ -267,93 +215,9 @@ class Socket(ProgramSocket):
     def connected(self, error: OSError | None) -> None:
         """The connect is over; see `Owner`."""
         if self.state is State.LISTENING:  # a handler failed: nobody will ever come in
-            return self.stop_listening()
-        if self.state is not State.CONNECTING:
-            return
-        if error is None:
-            self.tries = self.session.handing.tries()
-        if error is None and self.tries and len(self.waiters) == 1:
-            # After this, handlers may step aside, or hand up what came with the answer.
-            graph = self.bottom.graph
-            graph.at(graph.now(), lambda: self._settle(None))
+            self.stop_listening()
         else:
-            self._settle(error)
-
-    def _settle(self, error: OSError | None) -> None:
-        if self.state is not State.CONNECTING:
-            return
-        waiters = list(self.waiters)
-        if error is None:
-            if self._handed_back():
-                return self._answer(0)
-            error = self._joined()
-        number = error.errno or errno.EIO if error is not None else 0
-        if error is None:
-            self.state = State.CONNECTED
-            self.told = bool(waiters)
-            self.pair.empty()
-            self.resize({})
-            if self.top is not None:
-                self.top.open()
-        else:
-            self._log_failure(error)
-            if self.pair.filled:
-                self.session.remember(self)
-                self.pair.hang_up()
-            self.renew()
-            if not waiters:
-                self.state, self.error = State.FAILED, number
-        self._answer(number)
-
-    def _handed_back(self) -> bool:
-        """Whether the program has the kernel's socket: the one call that waited gives it to it."""
-        if not self.tries or len(self.waiters) != 1 or self.waiters[0].more or self.direct is None:
-            return False
-        call = self.waiters[0]
-        self.told = True
-        try:
-            return self.session.handing.hand_back(self, call.stop, call.fd) is not None
-        except Gone:
-            return False
-
-    def _joined(self) -> OSError | None:
-        """Be a pair, now that there is a connection; why it cannot."""
-        try:
-            if not self.pair.joined:
-                with self.found() as app:
-                    self.pair.join(app)
-        except Gone:
-            return OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
-        except OSError as wrong:
-            return wrong
-        return None
-
-    def look_unready(self, stop: Stop, fd: int) -> None:
-        """Be neither readable nor writable until there is a connection, which nobody waits for.
-
-        Raises:
-            OSError: there can be no pair.
-        """
-        with self.borrowed(stop, fd) as app:
-            self.pair.join(app)
-            self.pair.fill(app)
-
-    def cancel(self) -> None:
-        """Connect no more, because of shutdown(2): who waits is told ECONNRESET."""
-        self.connected(OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
-
-    def _answer(self, number: int) -> None:
-        """Answer every call that waits for the connect."""
-        waiters, self.waiters = self.waiters, []
-        for call in waiters:
-            call.answer(number)
-
-    def _log_failure(self, error: OSError) -> None:
-        flow = self.bottom.ctx.flow
-        flow.failed = named(error)
-        if why := reason(error):
-            target = shown(flow.target) if flow.target else "?"
-            flow.log(f"connect to {target}: {os.strerror(error.errno or 0)}: {why}")
+            self.connecting.over(error)
 
     def renew(self) -> None:
         """Be as before a connect or listen; what was set and bound still holds."""
@@ -380,7 +244,7 @@ class Socket(ProgramSocket):
 
     def abandon_calls(self) -> None:
         """Answer none of the calls that wait: who made them is gone."""
-        self.waiters.clear()
+        self.connecting.waiters.clear()
         if self.backlog is not None:
             self.backlog.waiting.clear()
 
@@ -388,7 +252,7 @@ class Socket(ProgramSocket):
         """Be as new, as after connect(2) with AF_UNSPEC: the peer is sent a reset."""
         self._close_backlog()
         self.renew()
-        self._answer(errno.ECONNABORTED)
+        self.connecting.answer(errno.ECONNABORTED)
         self.repair(stop, fd)
 
     def repair(self, stop: Stop, fd: int) -> None:
@@ -526,7 +390,7 @@ class Socket(ProgramSocket):
         """The program has closed its last descriptor; see `Owner`."""
         self.session.forget(self)
         self._close_backlog()
-        self._answer(errno.ECONNABORTED)
+        self.connecting.answer(errno.ECONNABORTED)
         if self.top is None and self._bottom is not None:
             self._bottom.close()
         self.pair.close()

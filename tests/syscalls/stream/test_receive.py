@@ -10,7 +10,8 @@ from tesla_trace.flow import Stack, parse
 from tesla_trace.syscalls.arguments.flags import MSG_DONTWAIT, MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC
 from tesla_trace.syscalls.session import Session
 from tesla_trace.syscalls.stream import receive
-from tesla_trace.syscalls.stream.socket import Socket, State
+from tesla_trace.syscalls.stream.socket import Socket
+from tesla_trace.syscalls.stream.state import State
 from tests.io.world import World
 from tests.syscalls.stop import BASE, FakeStop
 
@@ -65,7 +66,7 @@ def connected(world, fresh):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = Caller(fresh.end, "connect")
         fresh.seen = stop, 3
-        fresh.connect(stop, listener.getsockname())
+        fresh.connecting.start(stop, listener.getsockname())
         world.until(lambda: fresh.state is State.CONNECTED)
         fresh.peer, _ = listener.accept()
     yield fresh
