@@ -18,6 +18,7 @@ from tesla_trace.kernel.libc import number_of
 from tesla_trace.kernel.proc import call
 from tests.e2e import plain
 from tests.e2e.attaching import attached
+from tests.e2e.conftest import BUILDS
 from tests.e2e.process import TESLA_TRACE, Program, children, eventually, lines, run, start
 from tests.e2e.test_servers import PAGE, get, nginx
 
@@ -406,3 +407,32 @@ def test_a_ring_of_io_uring():
         assert ran.status == 1 and "uses io_uring, which would bypass" in ran.err
         with attached(program.pid, "+dummy") as tracer:
             assert "uses io_uring: what goes by that is not covered" in tracer.out
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_each_kind_of_program(built, build):
+    """It ends at the first call that fails; the log tells that both of its ends were served."""
+    with start(built.path("looping", build, "fixtures/peers")) as program:
+        program.until("still")
+        with attached(program.pid) as tracer:
+            assert "1 listener found" in tracer.out
+            for _ in range(5):
+                tracer.until("accepted from")
+            program.until("still")
+            tracer.send(signal.SIGTERM)
+            tracer.until("detached")
+            assert tracer.wait() == 0
+        for _ in range(40):
+            program.until("still")
+
+
+def test_one_that_is_stopped():
+    with start(sys.executable, "-c", ENDLESS) as program:
+        program.until("still")
+        program.send(signal.SIGSTOP)
+        eventually("it has stopped", lambda: "State:\tT" in status(program.pid))
+        with attached(program.pid) as tracer:
+            assert "State:\tT" in status(program.pid)
+            program.send(signal.SIGCONT)
+            tracer.until("accepted from")
+        program.until("still")
