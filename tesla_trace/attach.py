@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tesla_trace import front as fronts
-from tesla_trace.detach import GRACE, Detach
+from tesla_trace.detach import GRACE, LOOK, Detach
 from tesla_trace.flow import Stack
 from tesla_trace.front import FrontEnd
 from tesla_trace.io.datapath import Datapath
@@ -26,7 +26,8 @@ from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.limits import raise_limit
 from tesla_trace.kernel.members import Joined
 from tesla_trace.kernel.notify import NotifyTrap
-from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge
+from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge, trace
+from tesla_trace.kernel.ptrace.trap import PtraceTrap
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.rendezvous import DETACH, Rendezvous
 from tesla_trace.report import Report
@@ -34,6 +35,7 @@ from tesla_trace.supervisor import Supervisor
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign.survey import Survey, count
 from tesla_trace.target import Unattachable, check, label, why_not_allowed
+from tesla_trace.trapping import AUTO, PTRACE
 
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary
@@ -56,6 +58,7 @@ class Attach(Supervisor):
     """One process that runs, or with `tree` all that are below it, too, from now on.
 
     Args:
+        trap: the back end, one of `trapping.TRAPS`.
         grace: seconds that connections may take to be over when it is let go.
         others: as of `Supervisor`.
 
@@ -72,6 +75,7 @@ class Attach(Supervisor):
         front: FrontEnd,
         *,
         tree: bool,
+        trap: str = AUTO,
         grace: float = GRACE,
         strict: bool = False,
         datapath: Datapath = Datapath.AUTO,
@@ -84,6 +88,9 @@ class Attach(Supervisor):
         self._keeper = front.keeper
         self._ours = os.getpid(), os.getppid(), front.process
         self._grace = grace
+        self._trap = trap
+        self._is_traced = False
+        """Whether by ptrace."""
         self._detach: Detach | None = None
         self._places: list[Rendezvous] = []
         self._askers: list[socket.socket] = []
@@ -114,6 +121,8 @@ class Attach(Supervisor):
             Unattachable: nothing was done.
         """
         check(process, self._ours)
+        if self._is_traced or self._trap == PTRACE:
+            return self._trace(process, "")
         try:
             listener = install_in(process, self._filter(process))
         except PermissionError:
@@ -123,15 +132,42 @@ class Attach(Supervisor):
         except TimeoutError:
             raise Unattachable(f"{label(process)} does not stop: it waits in the kernel") from None
         except OSError as wrong:
+            if self._trap == AUTO and not self._members.processes():
+                return self._trace(process, f" (no seccomp: {_why(wrong)})")
             kind = Taken if wrong.errno == errno.EBUSY else Unattachable
             raise kind(f"{label(process)}: {_why(wrong)}") from None
-        self._members.add(process)
-        with contextlib.suppress(OSError):  # it has ended, or somebody has taken the place
-            self._places.append(Rendezvous(self.loop, process, self._asked))
+        self._served(process)
         ledger = Ledger()
         if self._keeper is not None:
             self._keeper.keep(listener, self._numbers, ledger=ledger.file)
         self.serving.add(NotifyTrap(listener, self._numbers, ledger=ledger))
+
+    def _served(self, process: int) -> None:
+        self._members.add(process)
+        with contextlib.suppress(OSError):  # it has ended, or somebody has taken the place
+            self._places.append(Rendezvous(self.loop, process, self._asked))
+
+    def _trace(self, process: int, why: str) -> None:
+        """The same by ptrace, where there can be no filter of ours."""
+        try:
+            trace(process)
+        except PermissionError:
+            raise Unattachable(why_not_allowed(process)) from None
+        except OSError:
+            raise Unattachable(f"{process} ended meanwhile") from None
+        self._served(process)
+        if not self._is_traced:
+            self._is_traced = True
+            self.report.write(f"trapping by ptrace, which stops at every system call{why}")
+            self.serving.add(
+                PtraceTrap(
+                    process,
+                    self._rules,
+                    self.signals.without_children(),
+                    lambda status: None,
+                    everywhere=True,
+                )
+            )
 
     def _filter(self, process: int) -> bytes:
         """The program of the filter; whoever uses a ring of io_uring cannot do without it any more.
@@ -199,6 +235,16 @@ class Attach(Supervisor):
             each.close()
         for asker in self._askers:
             _answer(asker, said)
+        if self._is_traced:
+            self._stop_tracing()
+
+    def _stop_tracing(self) -> None:
+        """End, and with us the tracing, once the process has nothing of ours any more."""
+        assert self._detach is not None
+        if self._detach.parting.left():
+            self.loop.at(self.loop.now() + LOOK, self._stop_tracing)
+        else:
+            self.loop.stop()
 
     def _asked(self, word: bytes, end: socket.socket) -> None:
         """Somebody speaks to us by the number of a process."""

@@ -512,6 +512,7 @@ def _attach(words: Words, stack: Stack, report: Report, summary: Summary | None)
         signals,
         end,
         tree=words.tree,
+        trap=words.trap,
         grace=GRACE if words.grace is None else words.grace,
         strict=words.strict,
         datapath=Datapath(words.datapath),

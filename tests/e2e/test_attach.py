@@ -280,13 +280,33 @@ def test_another_one_lets_it_go():
         assert echoes(port)
         ran = run(TESLA_TRACE, "--detach", program.pid)
         assert ran.status == 1 and "no tesla_trace of ours is attached" in ran.err
+        with attached(program.pid, "+log") as again:
+            assert "by ptrace" in again.out and "another supervisor" in again.out
+            assert echoes(port)
+            again.until("accepted from")
 
 
 def test_twice_at_once():
     with server() as (program, port), attached(program.pid, "+dummy"):
-        ran = run(TESLA_TRACE, "--attach", program.pid, "+dummy")
+        ran = run(TESLA_TRACE, "--attach", program.pid, "--trap=seccomp", "+dummy")
         assert ran.status == 1 and "another supervisor" in ran.err
         assert echoes(port)
+
+
+def test_by_ptrace():
+    with start(sys.executable, "-c", ENDLESS) as program:
+        program.until("still")
+        with attached(program.pid, "--trap=ptrace", "+log") as tracer:
+            assert "trapping by ptrace, which stops at every system call" in tracer.out
+            tracer.until("connecting to")
+            tracer.until("accepted from")
+            tracer.send(signal.SIGTERM)
+            tracer.until("detached")
+            assert tracer.wait() == 0
+        eventually("nobody traces it", lambda: "TracerPid:\t0" in status(program.pid))
+        assert "Seccomp:\t0" in status(program.pid)
+        for _ in range(5):
+            program.until("still")
 
 
 def test_what_is_traced_already():

@@ -49,6 +49,8 @@ from tesla_trace.kernel.trap import Gone
 FLAG_TSYNC, FLAG_TSYNC_ESRCH = 1 << 0, 1 << 4
 FLAGS = FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV | FLAG_TSYNC | FLAG_TSYNC_ESRCH
 
+FOLLOWED = requests.FOLLOW | requests.SYSGOOD | requests.O_TRACESECCOMP
+
 PATIENCE = 2.0
 """Seconds in which one of the threads is to stop."""
 
@@ -120,6 +122,44 @@ def install_in(process: int, bpf: bytes) -> int:
             os.close(pidfd)
     except (Gone, FileNotFoundError):
         raise ProcessLookupError from None
+
+
+def trace(process: int) -> None:
+    """Trace every thread of a process from now on, with a stop at each call.
+
+    Raises:
+        PermissionError: it is not ours to trace.
+        OSError: ESRCH, it has ended.
+    """
+    seen: set[int] = set()
+    while new := [each for each in proc.threads(process) if each not in seen]:
+        for thread in new:
+            seen.add(thread)
+            try:
+                _trace(thread)
+            except PermissionError:
+                if not _is_ours(thread):  # it may have been started since by one that is
+                    raise
+            except (OSError, Gone):  # it has ended, or will stop, and be let go, later
+                continue
+    if not seen:
+        raise ProcessLookupError
+
+
+def _trace(thread: int) -> None:
+    requests.seize(thread, FOLLOWED)
+    with _hearing_of_children():
+        requests.interrupt(thread)
+        _await_stop(thread, SOON)
+    _begin_again(Injection(thread))
+    requests.resume_to_call(thread)
+
+
+def _is_ours(thread: int) -> bool:
+    try:
+        return proc.status(thread).get("TracerPid") == str(os.getpid())
+    except OSError:
+        return True
 
 
 def nudge(process: int, calls: tuple[str, ...] = WAITS_TO_ACCEPT) -> None:
