@@ -17,7 +17,7 @@ from tesla_trace.detach import GRACE, Detach
 from tesla_trace.flow import Stack, UsageError, trace
 from tesla_trace.front import EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.io.datapath import Datapath
-from tesla_trace.io.loop import Loop
+from tesla_trace.io.loop import READ, Loop
 from tesla_trace.kernel.limits import raise_limit
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.oci.hearing import Hearing, peer_of
@@ -27,6 +27,9 @@ from tesla_trace.syscalls.foreign.survey import count
 
 AT_ONCE = 64
 """Runtimes that are heard at a time."""
+
+PAUSE = 1.0
+"""Seconds in which nobody is heard, when there are no descriptors left."""
 
 LOOK = 0.05
 """Seconds between looks whether all is over."""
@@ -102,8 +105,10 @@ class Agent:
         try:
             connection, _ = self._socket.accept()
         except OSError as wrong:
-            if wrong.errno not in (errno.EAGAIN, errno.ECONNABORTED):
-                self._refused(os.strerror(wrong.errno or 0))
+            if wrong.errno not in (errno.EAGAIN, errno.ECONNABORTED):  # it would be told again
+                self._refused(f"for {PAUSE:g} s: {wrong.strerror}")
+                self._door.want(READ, False)
+                self.loop.at(self.loop.now() + PAUSE, self._go_on)
             return
         peer = peer_of(connection)
         why = ""
@@ -118,6 +123,10 @@ class Agent:
             return self._refused(f"{peer}: {why}")
         hearing = Hearing(self.loop, connection, self._heard, self._refused, self._hearings.discard)
         self._hearings.add(hearing)
+
+    def _go_on(self) -> None:
+        if not self._ending:
+            self._door.want(READ, True)
 
     def _refused(self, why: str) -> None:
         self._report.write(f"agent: refused: {why}")
@@ -134,14 +143,23 @@ class Agent:
                 stack = self._stacked(state.metadata)
                 container = Container(state.container, stack, self._shared, self._left, self._over)
             container.join(listener, state.pid)
-        except (UsageError, OSError) as wrong:
-            os.close(listener)
+        except Exception as wrong:
+            os.close(listener)  # or calls would wait for somebody who does not look
             self._collect_soon()
-            gone = f"process {state.pid} is gone" if isinstance(wrong, OSError) else ""
-            return self._refused(f"container {state.container}: {gone or wrong}")
+            return self._refused(f"container {state.container}: {self._why(state, wrong)}")
         if how == "starts":
             self._serving[state.container, state.bundle] = container
         container.write(f"process {state.pid} {how}" if state.pid else f"a process {how}")
+
+    def _why(self, state: State, wrong: Exception) -> str:
+        """Why a process is not served; what should not have happened is told at length."""
+        if isinstance(wrong, UsageError):
+            return str(wrong)
+        if isinstance(wrong, OSError) and wrong.errno in (errno.ENOENT, errno.ESRCH):
+            return f"process {state.pid} is gone"
+        if not isinstance(wrong, OSError):
+            self._failed(wrong)
+        return str(wrong)
 
     def _known(self, state: State) -> Container | None:
         """The container that a process enters."""

@@ -10,6 +10,8 @@ Facts, and what they mean for us:
   done: bind(2) twice is EINVAL, what was received twice is lost.  So an answer that reaches nobody
   is kept for the thread, and with it what was written into its memory, until it makes the same call
   on the same file again.
+- The kernel takes an answer that comes between the signal and the thread's waking up, and forgets
+  it.  A thread that sleeps has not been woken: so we look before.
 - Of errors that is so for those of connect(2), which are told once, and EPIPE: the SIGPIPE that
   comes with it takes the call away.
 - ADDFD and then SEND would leave the descriptor behind when a signal comes between them: so both
@@ -123,8 +125,19 @@ class InterruptibleStop(NotifyStop):
         self._answer(ANSWER.pack(0, -number, 0), keep=told)
 
     def _answer(self, answer: bytes, *, keep: bool) -> None:
-        if not self.sent(answer) and keep and self.lost is not None:
+        if not keep or self.lost is None or self.call not in self.lost.once:
+            self.sent(answer)
+            return
+        self._rest()
+        if not self.sent(answer):
             self.lost.keep(self, answer)
+
+    def _rest(self) -> None:
+        """Let a signal that has come take the call away: an answer would be lost."""
+        for _ in range(LOOKS):
+            if proc.state(self.thread) == "S" or not self.waiting():
+                break
+            os.sched_yield()
 
     def sent(self, answer: bytes) -> bool:
         """Answer; whether the caller gets it."""
@@ -155,13 +168,11 @@ class Lost:
     """
 
     def __init__(self, once: Iterable[str]) -> None:
-        self._once = frozenset(once)
+        self.once = frozenset(once)
         self._kept: OrderedDict[int, _Answer] = OrderedDict()
 
     def keep(self, stop: InterruptibleStop, answer: bytes) -> None:
         """The caller did not get this answer."""
-        if stop.call not in self._once:
-            return
         file = _file(stop)
         if file is not None:
             self._kept[stop.thread] = _Answer(stop.call, stop.args, file, answer, stop.written)

@@ -173,6 +173,7 @@ class Container:
     Args:
         words: for the profile.
         metadata: which handlers it asks for.
+        users: the number for us of its user 0, if it is to have a user namespace of its own.
         files: in its PATH besides busybox, by name.
         process: what is to be in that part of the configuration.
     """
@@ -186,6 +187,7 @@ class Container:
         *,
         words: tuple[str, ...] = ("+log",),
         metadata: str = "",
+        users: int = 0,
         files: dict[str, str] | None = None,
         **process: object,
     ) -> None:
@@ -197,6 +199,7 @@ class Container:
             self._profile["listenerMetadata"] = metadata
         self._network = network
         self._process = process
+        self._users = users
         (self._folder / "root" / "bin").mkdir(parents=True)
         for each in ("proc", "dev", "tmp"):
             (self._folder / "root" / each).mkdir()
@@ -210,6 +213,14 @@ class Container:
         network = {"type": "network"}
         if self._network is not None:
             network["path"] = f"/proc/{self._network.pid}/ns/net"
+        namespaces = [network, *({"type": each} for each in ("pid", "ipc", "mount"))]
+        linux: dict[str, object] = {"namespaces": namespaces, "seccomp": self._profile}
+        if self._users:
+            maps = [{"containerID": 0, "hostID": self._users, "size": 65536}]
+            linux |= {"uidMappings": maps, "gidMappings": maps}
+            namespaces.append({"type": "user"})
+            for each in (self._folder, *self._folder.parents[:3]):
+                each.chmod(0o755)
         sets = ("bounding", "effective", "permitted")
         config = {
             "ociVersion": "1.0.2",
@@ -223,11 +234,11 @@ class Container:
                 **self._process,
             },
             "root": {"path": "root", "readonly": False},
-            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-            "linux": {
-                "namespaces": [network, *({"type": each} for each in ("pid", "ipc", "mount"))],
-                "seccomp": self._profile,
-            },
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+            ],
+            "linux": linux,
         }
         (self._folder / "config.json").write_text(json.dumps(config))
 

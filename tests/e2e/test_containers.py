@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,30 @@ def test_twenty_at_once(tmp_path):
 
 
 @each_runtime
+def test_rights(runtime, tmp_path, net):
+    """A process is served with its own: a port below 1024 is not for every user."""
+    needed(runtime)
+    with agent(tmp_path, "+log") as ours:
+        nobody = {"uid": 1000, "gid": 1000}
+        box = Container(runtime, tmp_path, ours, net, user=nobody, noNewPrivileges=False)
+        ran = box.run("sh", "-c", "wget -qO- http://127.0.0.1:80/hello; httpd -f -p 127.0.0.1:81")
+        assert ran.out == HELLO and "bind: Permission denied" in ran.err, (ran, ours.lines())
+
+
+@each_runtime
+def test_user_namespace(runtime, tmp_path):
+    """Its root has what it takes in its own network namespace, and is nobody here."""
+    needed(runtime)
+    with agent(tmp_path, "+log") as ours:
+        box = Container(runtime, tmp_path, ours, users=100000)
+        serve = "httpd -p 127.0.0.1:80 -h /bin && wget -qO- http://127.0.0.1:80/busybox | wc -c"
+        ran = box.run("sh", "-c", serve)
+        size = os.path.getsize(str(shutil.which("busybox")))
+        assert ran.out.strip() == str(size), (ran, ours.lines())
+        assert ours.said("accepted from 127.0.0.1")
+
+
+@each_runtime
 def test_killed_in_the_middle(runtime, tmp_path, net):
     """By SIGKILL: the peer is told, and nothing is left."""
     needed(runtime)
@@ -158,13 +183,23 @@ def test_the_agent_dies(runtime, policy, got, tmp_path, net):
         eventually("nobody stays behind", lambda: not alive(keeper))
 
 
-@pytest.mark.parametrize("name", ["storm", "prefork"])
-def test_fixtures(built, name, tmp_path, net):
-    """By runc 1.1, which knows no flags: any signal takes a call away."""
-    needed("runc")
-    program = built.path(name, "musl-static")
-    with agent(tmp_path, "+log") as ours:
-        ran = Container("runc", tmp_path, ours, net, files={name: program}).run(name)
+@pytest.mark.parametrize(
+    ("name", "build", "runtime"),
+    [
+        ("storm", "musl-static", "runc"),
+        ("prefork", "musl-static", "runc"),
+        ("tcp", "i386", "runc"),
+        ("tcp", "i386", "crun"),
+        ("udp", "musl-static", "crun"),
+    ],
+)
+def test_fixtures(built, name, build, runtime, tmp_path, net):
+    """By runc 1.1, which knows no flags, any signal takes a call away; i386 has socketcall(2)."""
+    needed(runtime)
+    program, words = built.path(name, build), ("+log", "+dummy")
+    with agent(tmp_path, *words) as ours:
+        box = Container(runtime, tmp_path, ours, net, words=words, files={name: program})
+        ran = box.run(name)
         assert ran.status == 0 and ours.said(f"{name}["), ran
         assert ran.out == run(*net.words(program)).out
 
