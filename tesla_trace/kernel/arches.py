@@ -27,6 +27,8 @@ class Arch:
     """AUDIT_ARCH_* of linux/audit.h."""
     word: int
     """The bytes of a pointer."""
+    epoll_event: str = "=I4xQ"
+    """struct epoll_event: its events and data, which x86 packs."""
     direct: Mapping[str, int] = field(default_factory=dict)
     """The numbers of calls that libseccomp takes for sub-calls only."""
     subcalls: Mapping[int, tuple[str, int]] = field(default_factory=dict)
@@ -40,10 +42,11 @@ class Arch:
         return number if number >= 0 else None
 
 
-X86_64 = Arch(pyseccomp.Arch.X86_64, 8)
+X86_64 = Arch(pyseccomp.Arch.X86_64, 8, epoll_event="=IQ")
 I386 = Arch(
     pyseccomp.Arch.X86,
     4,
+    epoll_event="=IQ",
     direct={
         "socket": 359,
         "bind": 361,

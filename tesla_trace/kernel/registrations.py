@@ -15,7 +15,6 @@ import errno
 import fcntl
 import functools
 import os
-import platform
 import re
 import struct
 import threading
@@ -23,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from tesla_trace.kernel.arches import arches
 from tesla_trace.kernel.libc import check, libc, number_of, pidfd_getfd
 from tesla_trace.kernel.thread import EPOLL, open_pidfd
 
@@ -43,14 +43,6 @@ ROOM = 64 * 1024
 _ENTRY = re.compile(
     r"^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+).*\sino:([0-9a-f]+)", re.MULTILINE
 )
-
-
-class _Event(ctypes.Structure):
-    """struct epoll_event, which x86-64 packs as i386 does."""
-
-    if platform.machine() == "x86_64":
-        _pack_ = 1
-    _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
 
 
 class Registration(NamedTuple):
@@ -158,11 +150,11 @@ def _move(thread: int, found: list[Registration], old: int, new: int) -> None:
 
 
 def _exchange(entry: Registration, epoll: int, old: int, new: int) -> None:
-    event = _Event(entry.events, entry.data)
+    event = struct.pack(arches()[0].epoll_event, entry.events, entry.data)
     for file, what in (old, EPOLL_CTL_DEL), (new, EPOLL_CTL_ADD):
         os.dup2(file, entry.number, inheritable=False)
         with contextlib.suppress(FileNotFoundError):  # it went with the last descriptor
-            check(libc.epoll_ctl(epoll, what, entry.number, ctypes.byref(event)))
+            check(libc.epoll_ctl(epoll, what, entry.number, event))
 
 
 class _Apart:

@@ -265,7 +265,7 @@ def dress(socket: ProgramSocket, real: sockets.socket, app: sockets.socket) -> b
     if flags & os.O_ASYNC or fcntl.fcntl(app, _F_GETOWN_EX, _NOBODY)[4:] != _NOBODY[4:]:
         return False
     if socket.pair.has_settings:
-        if int.from_bytes(app.getsockopt(sockets.SOL_SOCKET, _PEEK_OFF, 4), "little") != 0xFFFFFFFF:
+        if app.getsockopt(sockets.SOL_SOCKET, _PEEK_OFF) != -1:
             return False
         for option, size in KEPT.items():
             value = app.getsockopt(sockets.SOL_SOCKET, option, size)
