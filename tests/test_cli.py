@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from tesla_trace import __version__
-from tesla_trace.cli import DATAPATHS, Words, take_apart
+from tesla_trace.cli.options import take_apart
+from tesla_trace.cli.words import DATAPATHS, Words
 from tesla_trace.io.datapath import Datapath
 from tests.e2e.process import LIMIT, TESLA_TRACE
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tesla_trace.cli import stacked, take_apart
+from tesla_trace.cli.options import take_apart
+from tesla_trace.cli.stacked import stacked
 from tesla_trace.flow import installed
 from tesla_trace.rulefile import read
 from tests.certificates import private
@@ -59,10 +60,11 @@ def test_a_link_leads_somewhere(link):
 
 
 def test_the_exit_statuses():
-    from tesla_trace import cli, front
+    from tesla_trace import front
+    from tesla_trace.cli import statuses
 
-    for status in (cli.USAGE, cli.NO_TRAP, front.LOST):
-        assert re.search(rf"^\| {status} \|", README, flags=re.MULTILINE)
+    for status in (statuses.NOT_ATTACHED, statuses.USAGE, statuses.NO_TRAP, front.LOST):
+        assert re.search(rf"^\| (\d+, )?{status} \|", README, flags=re.MULTILINE)
 
 
 def test_every_module_named_is_there():

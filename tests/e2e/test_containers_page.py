@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tesla_trace.cli import stacked, take_apart
+from tesla_trace.cli.options import take_apart
+from tesla_trace.cli.stacked import stacked
 from tests.e2e.apart import apart
 from tests.e2e.containers import needed, words_for
 from tests.e2e.plain import tesla_trace as as_nobody

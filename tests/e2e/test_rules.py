@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from fixtures.peers.http_proxy import HttpProxy
-from tesla_trace.cli import DATAPATHS
+from tesla_trace.cli.words import DATAPATHS
 from tests.e2e.datagrams import echo
 from tests.e2e.peers import HELLO, answers, free_port, origin
 from tests.e2e.process import TESLA_TRACE, run, start, under

@@ -1,0 +1,202 @@
+"""Our own options, and taking a command line apart by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tesla_trace.cli.words import DATAPATHS, METADATA, ON_CRASH, PROFILES, TRAPS, Words
+
+
+def _process(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) < 1 << 31:
+        raise ValueError("not the number of a process")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError("not a number of seconds")
+    return seconds
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of our own.
+
+    Args:
+        name: with its dashes.
+        field: where in `Words` what it says goes; of an action, empty.
+        text: for the help; without any it is in the usage.
+        value: what stands for its value in the help; without one it has none.
+        needs: what is missing where it has no value; where empty, it may be without.
+        choices: the values that there are.
+        read: makes something of the value.  Raises ValueError: it makes no sense.
+        otherwise: the value that it has where none is given.
+    """
+
+    name: str
+    field: str
+    text: str = ""
+    value: str = ""
+    needs: str = ""
+    choices: tuple[str, ...] = ()
+    read: Callable[[str], object] = str
+    otherwise: str = ""
+
+    def take(self, words: Words, value: str) -> None:
+        """Put what it says into the words.
+
+        Raises:
+            ValueError: the text is for the user.
+        """
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{self.name}={value}: not one of {' '.join(self.choices)}")
+        try:
+            read = self.read(value) if self.value else True
+        except ValueError as wrong:
+            raise ValueError(f"{self.name}={value}: {wrong}") from None
+        if not self.field:
+            words.action, words.value = self.name.lstrip("-"), value
+        elif isinstance(there := getattr(words, self.field), list):
+            there.append(read)
+        else:
+            setattr(words, self.field, read)
+
+
+OPTIONS = (
+    Option(
+        "--rules",
+        "rules",
+        "decide for each flow which of the handlers it goes through, by the rules in FILE",
+        value="FILE",
+        needs="a file name",
+    ),
+    Option(
+        "--log",
+        "log",
+        "write our own messages to FILE, with the time, rather than to stderr",
+        value="FILE",
+        needs="a file name",
+    ),
+    Option(
+        "--report",
+        "report",
+        "write what happened to FILE as JSON, each flow and what was not covered: when the program"
+        " has ended, and again when what it left behind has",
+        value="FILE",
+        needs="a file name",
+    ),
+    Option(
+        "--strict",
+        "strict",
+        "refuse what no handler can be given (UDP, raw sockets ...) rather than let it by",
+    ),
+    Option(
+        "--datapath",
+        "datapath",
+        "how bytes travel that no handler wants to see: `auto` gives the program the kernel's own"
+        " socket where that is safe, `splice` lets the kernel move them, `handlers` not",
+        value="WAY",
+        needs="a way",
+        choices=DATAPATHS,
+    ),
+    Option(
+        "--trap",
+        "trap",
+        "how system calls are trapped, `seccomp` or `ptrace`: `auto`, which it is, takes ptrace"
+        " where seccomp cannot be",
+        value="HOW",
+        needs="a back end",
+        choices=TRAPS,
+    ),
+    Option("--kill-on-exit", "kill", "with ptrace, let the program die when we do"),
+    Option(
+        "--attach",
+        "attach",
+        "put a process that runs already under the handlers, in place of starting PROGRAM; Ctrl-C"
+        " lets it go again, once its connections are over; twice, at once",
+        value="PID",
+        needs="a process",
+        read=_process,
+    ),
+    Option("--tree", "tree", "with --attach: also all processes that it has started"),
+    Option(
+        "--grace",
+        "grace",
+        "with --attach: how long those connections may take before they are reset, 10 unless it is"
+        " said",
+        value="SECONDS",
+        needs="a time",
+        read=_seconds,
+    ),
+    Option(
+        "--on-crash",
+        "on_crash",
+        "what becomes of the program when our supervisor dies: `open` lets it make new sockets of"
+        " the kernel's own, `closed` lets it reach no network, `kill` kills it with all that it"
+        " started; `closed` with --strict and handlers not to be bypassed, else `open`",
+        value="WHAT",
+        needs="what",
+        choices=ON_CRASH,
+    ),
+    Option(
+        "--metadata",
+        "metadata",
+        "with --oci-agent: a container's listenerMetadata may say which handlers are for it, of our"
+        " own and with no option that names a file; `=any` lifts that.  With --oci-profile: write"
+        " them there",
+        value="WHICH",
+        choices=METADATA[1:],
+        otherwise=METADATA[1],
+    ),
+    Option("--wait", "wait", "return only when every process is gone and every byte delivered"),
+    Option("-d", "debug", "log each call that crosses a handler"),
+    Option("--oci-agent", "agent", value="SOCKET", needs="a socket's name"),
+    Option("--oci-profile", "", value="FOR", choices=PROFILES, otherwise=PROFILES[0]),
+    Option("--explain", "", value="HOST:PORT", needs="HOST:PORT"),
+    Option("--detach", "", value="PID", needs="a process", read=_process),
+    Option("--keygen", "", value="FILE", needs="a file name"),
+    Option("--handlers", ""),
+    Option("--doctor", ""),
+    Option("--version", ""),
+    Option("--help", ""),
+)
+
+_BY_NAME = {each.name: each for each in OPTIONS}
+_BY_NAME["-h"] = _BY_NAME["--help"]
+
+
+def take_apart(argv: Sequence[str]) -> Words:
+    """Tell our options, the handlers' words and the program apart.
+
+    Raises:
+        ValueError: an option of ours is wrong; the text is for the user.
+    """
+    words, rest = Words(), list(argv)
+    while rest:
+        word = rest[0]
+        if word == "--":
+            words.program = rest[1:]
+            break
+        if word == "-" or not word.startswith(("+", "-")):
+            words.program = rest
+            break
+        rest.pop(0)
+        if word.startswith("+") or words.handlers and not word.startswith("--"):
+            words.handlers.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        option = _BY_NAME.get(name)
+        if option is None or equals and not option.value:
+            raise ValueError(f"{word}: no such option; tesla_trace --help lists them")
+        if option.needs and not equals:
+            if not rest:
+                raise ValueError(f"{name}: {option.needs} is missing")
+            value = rest.pop(0)
+        option.take(words, value if equals or option.needs else option.otherwise)
+    return words
