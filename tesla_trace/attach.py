@@ -235,15 +235,13 @@ class Attach(Supervisor):
             each.close()
         for asker in self._askers:
             _answer(asker, said)
-        if self._is_traced:
-            self._stop_tracing()
+        self._end_when_free()
 
-    def _stop_tracing(self) -> None:
-        """End, and with us the tracing, once the process has nothing of ours any more."""
-        assert self._detach is not None
-        if self._detach.parting.left():
-            self.loop.at(self.loop.now() + LOOK, self._stop_tracing)
-        else:
+    def _end_when_free(self) -> None:
+        """End, once the processes have nothing of ours any more; the keeper lets their calls by."""
+        if self.session.all_sockets():
+            self.loop.at(self.loop.now() + LOOK, self._end_when_free)
+        elif self._is_traced or self._keeper is not None:
             self.loop.stop()
 
     def _asked(self, word: bytes, end: socket.socket) -> None:

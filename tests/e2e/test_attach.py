@@ -19,7 +19,7 @@ from tesla_trace.kernel.proc import call
 from tests.e2e import plain
 from tests.e2e.attaching import attached
 from tests.e2e.conftest import BUILDS
-from tests.e2e.process import TESLA_TRACE, Program, children, eventually, lines, run, start
+from tests.e2e.process import LIMIT, TESLA_TRACE, Program, children, eventually, lines, run, start
 from tests.e2e.test_servers import PAGE, get, nginx
 
 CLIENT = """
@@ -456,3 +456,49 @@ def test_one_that_is_stopped():
             program.send(signal.SIGCONT)
             tracer.until("accepted from")
         program.until("still")
+
+
+RESOLVER = """
+import socket, sys
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.connect(("127.0.0.1", int(sys.argv[1])))
+for line in sys.stdin:
+    one.send(line.encode())
+    print("got", one.recv(100).decode(), end="", flush=True)
+    two = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    two.sendto(line.encode(), one.getpeername())
+    print("and", two.recvfrom(100)[0].decode(), end="", flush=True)
+    one = two if line == "swap\\n" else one
+    one.connect(("127.0.0.1", int(sys.argv[1])))
+"""
+
+
+def test_datagram_sockets_are_served_and_given_back():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while (got := peer.recvfrom(100))[0]:
+                    peer.sendto(*got)
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        with start(sys.executable, "-c", RESOLVER, peer.getsockname()[1]) as program:
+            say(program, "one")
+            program.until("and one")
+            with attached(program.pid, "+log") as tracer:
+                say(program, "swap")  # from now on it has a socket of ours
+                program.until("and swap")
+                say(program, "two")
+                program.until("and two")
+                assert "127.0.0.1" in tracer.until("connecting to")
+                tracer.send(signal.SIGTERM)
+                tracer.until("detached")
+                assert tracer.wait() == 0
+            for word in ("three", "four"):
+                say(program, word)
+                program.until(f"got {word}")
+                program.until(f"and {word}")
+        peer.sendto(b"", peer.getsockname())
+        answering.join(LIMIT)
