@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -325,6 +326,24 @@ def test_what_belongs_to_somebody_else():
     with server() as (program, _):
         ran = run(*plain.tesla_trace(), "--attach", program.pid, "+dummy")
         assert ran.status == 1 and "belongs to root: run tesla_trace as root" in ran.err
+
+
+def test_a_plain_user_and_a_process_of_his():
+    """It takes the promise that sudo(8) does not like; root's processes are not asked for it."""
+    with start(*plain.as_nobody(), plain.python(), "-c", ENDLESS) as program:
+        program.until("still")
+        argv = *plain.tesla_trace(), "--attach", program.pid, "+log"
+        with start(*argv, stderr=subprocess.STDOUT) as tracer:
+            tracer.until("attached to")
+            tracer.until("accepted from")
+            tracer.send(signal.SIGTERM)
+            tracer.until("detached")
+        assert "NoNewPrivs:\t1" in status(program.pid)
+        program.until("still")
+    with start(sys.executable, "-c", ENDLESS) as program:
+        program.until("still")
+        with attached(program.pid):
+            assert "NoNewPrivs:\t0" in status(program.pid)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make namespaces")
