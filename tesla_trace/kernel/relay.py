@@ -160,6 +160,7 @@ class RelayTrap:
 
     def _calls_come(self, answer: dict[str, str], fds: list[int]) -> None:
         for fd in fds:
+            os.set_inheritable(fd, False)  # recv_fds of Python 3.11 takes no MSG_CMSG_CLOEXEC
             self._events = socket.socket(fileno=fd)
         if not fds and answer.get("why"):
             raise OuterError(answer["why"])

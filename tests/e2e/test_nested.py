@@ -158,6 +158,13 @@ def test_report_strict_and_rules_are_its_own(web, tmp_path):
     assert "raw" in (tmp_path / "log").read_text()
 
 
+def test_nothing_of_theirs_is_inherited(tmp_path):
+    show = ("sh", "-c", "ls -l /proc/self/fd | wc -l; env | sed 's/OUTER=.*/OUTER/'; ulimit -n")
+    ran = under(["+dummy"], *inner(tmp_path / "log", "+dummy"), *show)
+    native = run(*show, TESLA_TRACE_OUTER="nobody")
+    assert sorted(ran.out.splitlines()) == sorted(native.out.splitlines())
+
+
 def test_exit_and_signals(tmp_path):
     """Its words that are wrong are its own to complain of."""
     log = tmp_path / "log"
