@@ -186,7 +186,7 @@ def test_the_agent_dies(runtime, policy, got, tmp_path, net):
 @pytest.mark.parametrize(
     ("name", "build", "runtime"),
     [
-        ("storm", "musl-static", "runc"),
+        ("messages", "musl-static", "runc"),
         ("prefork", "musl-static", "runc"),
         ("tcp", "i386", "runc"),
         ("tcp", "i386", "crun"),
