@@ -34,7 +34,7 @@ from tesla_trace.report import Report
 from tesla_trace.supervisor import Supervisor
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign.survey import Survey, count
-from tesla_trace.target import Unattachable, check, label, why_not_allowed
+from tesla_trace.target import Unattachable, check, has_filter_of_its_own, label, why_not_allowed
 from tesla_trace.trapping import AUTO, PTRACE
 
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ class Attach(Supervisor):
         check(process, self._ours)
         if self._is_traced or self._trap == PTRACE:
             return self._trace(process, "")
+        first = not self._members.processes()
+        if self._trap == AUTO and first and has_filter_of_its_own(process):
+            return self._trace(process, " (it has a filter, which might kill it for a new one)")
         try:
             listener = install_in(process, self._filter(process))
         except PermissionError:
@@ -132,7 +135,7 @@ class Attach(Supervisor):
         except TimeoutError:
             raise Unattachable(f"{label(process)} does not stop: it waits in the kernel") from None
         except OSError as wrong:
-            if self._trap == AUTO and not self._members.processes():
+            if self._trap == AUTO and first:
                 return self._trace(process, f" (no seccomp: {_why(wrong)})")
             kind = Taken if wrong.errno == errno.EBUSY else Unattachable
             raise kind(f"{label(process)}: {_why(wrong)}") from None

@@ -66,6 +66,20 @@ def check(process: int, ours: tuple[int, ...], root: str = "/proc") -> None:
         raise Unattachable(f"{name} has bound itself to read and write only (seccomp strict mode)")
 
 
+def has_filter_of_its_own(process: int, root: str = "/proc") -> bool:
+    """Whether it is under a filter that we are not under: of what that does, nothing is known.
+
+    Before Linux 5.9 the kernel does not tell how many there are.
+    """
+    counts = []
+    for each in (process, os.getpid()):
+        try:
+            counts.append(int(_status(each, root).get("Seccomp_filters", "0")))
+        except OSError:
+            return False
+    return counts[0] > counts[1]
+
+
 class Who(Protocol):
     """Somebody who is not allowed to trace a process."""
 

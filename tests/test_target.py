@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tesla_trace.target import Unattachable, check, why_not_allowed
+from tesla_trace.target import Unattachable, check, has_filter_of_its_own, why_not_allowed
 
 
 @pytest.fixture
@@ -87,3 +87,16 @@ def test_why_it_is_not_allowed(proc, uid, may_trace, made, said):
 
 def test_one_that_has_gone_meanwhile(proc):
     assert why_not_allowed(4712, proc()) == "4712 ended meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("its", "ours", "more"), [("1", "0", True), ("1", "1", False), ("", "", False)]
+)
+def test_a_filter_that_we_are_not_under(proc, its, ours, more):
+    root = proc(**({"Seccomp_filters": its} if its else {}))
+    os.mkdir(f"{root}/{os.getpid()}")
+    line = f"Seccomp_filters:\t{ours}\n" if ours else ""
+    with open(f"{root}/{os.getpid()}/status", "w") as file:
+        file.write(line)
+    assert has_filter_of_its_own(4711, root) is more
+    assert not has_filter_of_its_own(4712, root)
