@@ -2,7 +2,8 @@
 
 import pytest
 
-from tesla_trace import cli
+from tesla_trace.cli.stacked import stacked
+from tesla_trace.cli.words import Words
 from tesla_trace.flow import UsageError
 from tesla_trace.oci.metadata import Metadata
 
@@ -11,8 +12,8 @@ def chosen(allowed, text, *handlers):
     """The handlers that a container gets, by name."""
 
     def stack_of(words, harmless):
-        given = cli.Words(handlers=list(handlers if words is None else words))
-        return given.handlers if cli.stacked(given, harmless=harmless) else []
+        given = Words(handlers=list(handlers if words is None else words))
+        return given.handlers if stacked(given, harmless=harmless) else []
 
     return Metadata(allowed, stack_of, needed=not handlers)(text)
 
