@@ -138,6 +138,6 @@ def test_keygen(tmp_path):
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
     heavy = {"cryptography", "ptrace", "rich", "matplotlib", "ssl", "h11", "asyncio"}
-    code = "import tesla_trace.cli, tesla_trace.launch, sys; print(*sys.modules)"
+    code = "import tesla_trace.cli, tesla_trace.supervision.launch, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert not {each.partition(".")[0] for each in done.stdout.split()} & heavy

@@ -60,8 +60,8 @@ def test_a_link_leads_somewhere(link):
 
 
 def test_the_exit_statuses():
-    from tesla_trace import front
     from tesla_trace.cli import statuses
+    from tesla_trace.supervision import front
 
     for status in (statuses.NOT_ATTACHED, statuses.USAGE, statuses.NO_TRAP, front.LOST):
         assert re.search(rf"^\| (\d+, )?{status} \|", README, flags=re.MULTILINE)

@@ -4,7 +4,12 @@ import os
 
 import pytest
 
-from tesla_trace.target import Unattachable, check, has_filter_of_its_own, why_not_allowed
+from tesla_trace.supervision.target import (
+    Unattachable,
+    check,
+    has_filter_of_its_own,
+    why_not_allowed,
+)
 
 
 @pytest.fixture

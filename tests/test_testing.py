@@ -156,7 +156,7 @@ def test_what_needs_no_pytest_does_without():
 import sys
 sys.modules["pytest"] = sys.modules["hypothesis"] = None
 from tesla_trace.testing import Air, Network, Playbook
-import tesla_trace.cli, tesla_trace.launch
+import tesla_trace.cli, tesla_trace.supervision.launch
 try:
     from tesla_trace.testing import StreamContract
 except ImportError as wrong:
@@ -164,4 +164,5 @@ except ImportError as wrong:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() in ("pytest", "hypothesis"), done.stderr
-    assert "tesla_trace.testing" not in (ROOT / "tesla_trace/supervisor.py").read_text()
+    for path in (ROOT / "tesla_trace/supervision").glob("*.py"):
+        assert "tesla_trace.testing" not in path.read_text()

@@ -14,8 +14,8 @@ from tesla_trace.report import die
 
 if TYPE_CHECKING:
     from tesla_trace.flow import Stack
-    from tesla_trace.front import FrontEnd
     from tesla_trace.kernel.signals import Signals
+    from tesla_trace.supervision.front import FrontEnd
 
 
 def run(words: Words) -> None:
@@ -43,13 +43,13 @@ def _serve(words: Words, path: str) -> None:
     named = stacked(words)  # what is wrong is better told now
     report = report_of(words)
     try:
-        from tesla_trace import front
-        from tesla_trace.agent import Agent, Unopened
         from tesla_trace.flow import trace
         from tesla_trace.io.datapath import Datapath
         from tesla_trace.keeper.answers import OnCrash
         from tesla_trace.oci.metadata import Metadata
-        from tesla_trace.successor import kept
+        from tesla_trace.supervision import front
+        from tesla_trace.supervision.agent import Agent, Unopened
+        from tesla_trace.supervision.successor import kept
     except RuntimeError as wrong:  # pyseccomp finds no libseccomp
         die(f"{wrong}; tesla_trace --doctor says more", NO_TRAP)
 

@@ -73,7 +73,7 @@ def usage_of(handlers: Sequence[str]) -> None:
 
 
 def _detach(process: int) -> None:
-    from tesla_trace import rendezvous
+    from tesla_trace.supervision import rendezvous
 
     try:
         with rendezvous.ask(process, rendezvous.DETACH) as end:

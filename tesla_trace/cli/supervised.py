@@ -15,12 +15,12 @@ from tesla_trace.report import Report, die
 
 if TYPE_CHECKING:
     from tesla_trace.flow import Stack
-    from tesla_trace.front import FrontEnd
     from tesla_trace.keeper.answers import OnCrash
     from tesla_trace.kernel.signals import Signals
-    from tesla_trace.launch import Launch
     from tesla_trace.summary import Summary
-    from tesla_trace.supervisor import Supervisor
+    from tesla_trace.supervision.front import FrontEnd
+    from tesla_trace.supervision.launch import Launch
+    from tesla_trace.supervision.supervisor import Supervisor
 
 
 def run(words: Words) -> None:
@@ -53,7 +53,7 @@ def _summary(words: Words) -> Summary | None:
 
 
 def _refuse_connected() -> None:
-    from tesla_trace.front import inherited
+    from tesla_trace.supervision.front import inherited
     from tesla_trace.syscalls.escapes.strangers import connected
 
     for fd in connected((0, 1, 2, *inherited())):
@@ -62,13 +62,13 @@ def _refuse_connected() -> None:
 
 def _supervise(words: Words, stack: Stack, report: Report, summary: Summary | None) -> None:
     try:
-        from tesla_trace import front
         from tesla_trace.flow import trace
         from tesla_trace.keeper.answers import OnCrash
         from tesla_trace.kernel.spawn import ExecError, FilterError, OuterError
         from tesla_trace.kernel.trap import TraceError
-        from tesla_trace.successor import kept
-        from tesla_trace.target import Unattachable
+        from tesla_trace.supervision import front
+        from tesla_trace.supervision.successor import kept
+        from tesla_trace.supervision.target import Unattachable
 
         closed = words.strict or stack.exclusive
         policy = OnCrash(words.on_crash or ("closed" if closed else "open"))
@@ -136,10 +136,10 @@ def _launch(
 def _launcher(words: Words, stack: Stack, policy: OnCrash, end: FrontEnd) -> Callable[..., Launch]:
     """What starts a program; another tesla_trace may be around us."""
     from tesla_trace.kernel.spawn import outer
-    from tesla_trace.launch import Launch
+    from tesla_trace.supervision.launch import Launch
 
     if words.trap != "ptrace" and (name := outer()):
-        from tesla_trace.inner import Inner, relayed
+        from tesla_trace.supervision.inner import Inner, relayed
 
         with suppress(ConnectionError):  # it is not around us, whatever our environment says
             trap = relayed(name, stack, end, policy, strict=words.strict)
@@ -148,9 +148,9 @@ def _launcher(words: Words, stack: Stack, policy: OnCrash, end: FrontEnd) -> Cal
 
 
 def _attach(words: Words, stack: Stack, report: Report, summary: Summary | None) -> Start:
-    from tesla_trace.attach import Attach
-    from tesla_trace.detach import GRACE
     from tesla_trace.io.datapath import Datapath
+    from tesla_trace.supervision.attach import Attach
+    from tesla_trace.supervision.detach import GRACE
 
     return lambda signals, end: Attach(
         words.attach,

@@ -15,10 +15,7 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tesla_trace import front as fronts
-from tesla_trace.detach import GRACE, LOOK, Detach
 from tesla_trace.flow import Stack
-from tesla_trace.front import FrontEnd
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel import proc
@@ -29,13 +26,22 @@ from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge, trace
 from tesla_trace.kernel.ptrace.trap import PtraceTrap
 from tesla_trace.kernel.signals import Signals
-from tesla_trace.rendezvous import DETACH, Rendezvous
 from tesla_trace.report import Report
-from tesla_trace.supervisor import Supervisor
+from tesla_trace.supervision import front as fronts
+from tesla_trace.supervision.detach import GRACE, LOOK, Detach
+from tesla_trace.supervision.front import FrontEnd
+from tesla_trace.supervision.rendezvous import DETACH, Rendezvous
+from tesla_trace.supervision.supervisor import Supervisor
+from tesla_trace.supervision.target import (
+    Unattachable,
+    check,
+    has_filter_of_its_own,
+    label,
+    why_not_allowed,
+)
+from tesla_trace.supervision.trapping import AUTO, PTRACE
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign.survey import Survey, count
-from tesla_trace.target import Unattachable, check, has_filter_of_its_own, label, why_not_allowed
-from tesla_trace.trapping import AUTO, PTRACE
 
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary

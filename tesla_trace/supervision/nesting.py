@@ -29,7 +29,7 @@ from tesla_trace.syscalls.arguments.words import signed
 from tesla_trace.syscalls.session import Session
 
 if TYPE_CHECKING:
-    from tesla_trace.guest import Guest
+    from tesla_trace.supervision.guest import Guest
 
 MOST = 64
 """Tracers at once."""
@@ -154,7 +154,7 @@ class Nesting:
     # ---- tracers ----
 
     def _come(self) -> None:
-        from tesla_trace.guest import Guest, Process  # seldom wanted
+        from tesla_trace.supervision.guest import Guest, Process  # seldom wanted
 
         try:
             channel, _ = self._door.accept()

@@ -12,10 +12,7 @@ import stat
 from collections.abc import Callable
 from functools import partial
 
-from tesla_trace.container import Container, Shared
-from tesla_trace.detach import GRACE, Detach
 from tesla_trace.flow import Stack, UsageError, trace
-from tesla_trace.front import EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import READ, Loop
 from tesla_trace.kernel.limits import raise_limit
@@ -23,6 +20,9 @@ from tesla_trace.kernel.signals import Signals
 from tesla_trace.oci.hearing import Hearing, peer_of
 from tesla_trace.oci.state import State
 from tesla_trace.report import Report
+from tesla_trace.supervision.container import Container, Shared
+from tesla_trace.supervision.detach import GRACE, Detach
+from tesla_trace.supervision.front import EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.syscalls.foreign.survey import count
 
 AT_ONCE = 64

@@ -16,7 +16,16 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from tesla_trace.front import (
+from tesla_trace.keeper.answers import OnCrash
+from tesla_trace.keeper.bequest import Bequeathed
+from tesla_trace.keeper.channel import KeeperEnd, hear
+from tesla_trace.keeper.keeping import Keeping, Kept
+from tesla_trace.keeper.standin import wake_servers
+from tesla_trace.kernel import proc
+from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
+from tesla_trace.kernel.signals import Signals
+from tesla_trace.report import Report
+from tesla_trace.supervision.front import (
     CONTINUED,
     EXITED,
     LOST,
@@ -27,15 +36,6 @@ from tesla_trace.front import (
     kill_all,
     let_go,
 )
-from tesla_trace.keeper.answers import OnCrash
-from tesla_trace.keeper.bequest import Bequeathed
-from tesla_trace.keeper.channel import KeeperEnd, hear
-from tesla_trace.keeper.keeping import Keeping, Kept
-from tesla_trace.keeper.standin import wake_servers
-from tesla_trace.kernel import proc
-from tesla_trace.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
-from tesla_trace.kernel.signals import Signals
-from tesla_trace.report import Report
 
 SAID = {
     OnCrash.OPEN: "connections through it are lost, servers serve no more, new sockets are native",

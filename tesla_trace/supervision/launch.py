@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Stack
-from tesla_trace.front import STARTED, STOPPED, FrontEnd, let_go
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.filter import Rule
@@ -20,12 +19,13 @@ from tesla_trace.kernel.signals import Signals
 from tesla_trace.kernel.spawn import spawn
 from tesla_trace.kernel.thread import EPOLL
 from tesla_trace.kernel.trap import Trap
-from tesla_trace.nesting import Nesting
 from tesla_trace.report import Report
-from tesla_trace.supervisor import Supervisor
+from tesla_trace.supervision.front import STARTED, STOPPED, FrontEnd, let_go
+from tesla_trace.supervision.nesting import Nesting
+from tesla_trace.supervision.supervisor import Supervisor
+from tesla_trace.supervision.trapping import SECCOMP, Calls, Start, Trapping
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.foreign import adopt
-from tesla_trace.trapping import SECCOMP, Calls, Start, Trapping
 
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary

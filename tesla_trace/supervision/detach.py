@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from tesla_trace.io.loop import Loop
 from tesla_trace.kernel.ptrace.attach import have_called, nudge
-from tesla_trace.serving import Serving
+from tesla_trace.supervision.serving import Serving
 from tesla_trace.syscalls.parting import WAITING, Parting
 from tesla_trace.syscalls.session import Session
 

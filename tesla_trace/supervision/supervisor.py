@@ -10,14 +10,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from tesla_trace.flow import Stack
-from tesla_trace.front import EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.loop import Loop
 from tesla_trace.keeper.bequest import Bequest
 from tesla_trace.kernel.libc import keep_freed_memory
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.report import Report
-from tesla_trace.serving import Serving
+from tesla_trace.supervision.front import EXITED, SIGNALLED, WORD, FrontEnd
+from tesla_trace.supervision.serving import Serving
 from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.session import Session
 

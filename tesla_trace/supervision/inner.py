@@ -13,16 +13,16 @@ from contextlib import suppress
 from typing import Any
 
 from tesla_trace.flow import Stack
-from tesla_trace.front import FrontEnd
 from tesla_trace.keeper.answers import OnCrash
 from tesla_trace.kernel import proc, rights
 from tesla_trace.kernel.filter import Rule
 from tesla_trace.kernel.libc import PR_SET_NO_NEW_PRIVS, prctl
 from tesla_trace.kernel.relay import RelayTrap
 from tesla_trace.kernel.trap import Trap
-from tesla_trace.launch import Launch
+from tesla_trace.supervision.front import FrontEnd
+from tesla_trace.supervision.launch import Launch
+from tesla_trace.supervision.trapping import Start
 from tesla_trace.syscalls import table
-from tesla_trace.trapping import Start
 
 NO_LISTENER = -1
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from tesla_trace.detach import Detach
 from tesla_trace.flow import Stack
 from tesla_trace.io.datapath import Datapath
 from tesla_trace.io.garbage import Garbage
@@ -18,7 +17,8 @@ from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.notify import NotifyTrap
 from tesla_trace.oci.members import Contained
 from tesla_trace.report import Report
-from tesla_trace.serving import Serving
+from tesla_trace.supervision.detach import Detach
+from tesla_trace.supervision.serving import Serving
 from tesla_trace.syscalls import table
 from tesla_trace.syscalls.ends.alone import Ends
 from tesla_trace.syscalls.session import Session
