@@ -2,6 +2,7 @@
 
 import functools
 import platform
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,6 +28,11 @@ def natively(program):
     return run(program)
 
 
+def but_for_ports(ran):
+    """What it printed, without the letters that stand for ports."""
+    return re.sub(r":[A-Z]\b", ":?", ran.out)
+
+
 def check(native, traced, name):
     assert native.status == 0, native
     assert traced.out.splitlines() == native.out.splitlines()
@@ -41,12 +47,16 @@ def test_same_as_natively(built, name, build, rung):
     program = built.path(name, build)
     words = ["+log", "+dummy"] if rung == "handlers" else RUNGS[rung]
     with ThreadPoolExecutor(1) as pool:  # at once, for many of them wait most of the time
-        native = pool.submit(natively, program)
+        waiting = pool.submit(natively, program)
         traced = under(words, program)
+        native = waiting.result()
+    if traced.out != native.out and but_for_ports(traced) == but_for_ports(native):
+        # Of some ten ports one is given twice by chance: of 14 000, and to hundreds of programs.
+        native, traced = run(program), under(words, program)
     if rung == "handlers":
-        check(native.result(), traced, name)
+        check(native, traced, name)
     else:
-        assert traced == native.result()
+        assert traced == native
 
 
 def with_late_peer(run, channel):
