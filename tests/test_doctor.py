@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from tesla_trace import doctor
-from tesla_trace.doctor import run
-from tesla_trace.probes import Absent, Probe
+from tesla_trace.doctor.examination import NOT_HERE, run
+from tesla_trace.doctor.probe import Absent, Probe
+from tesla_trace.doctor.probes import PROBES
+from tesla_trace.doctor.why import why_no_filter, why_no_trace
 
 TESLA_TRACE = [sys.executable, "-m", "tesla_trace"]
 
@@ -58,30 +59,30 @@ def test_a_probe_that_hangs_is_ended():
 
 def test_a_probe_leaves_this_process_alone():
     before = seccomp()
-    assert doctor.PROBES[1].name == "seccomp filters"
-    run(doctor.PROBES[1])
+    assert PROBES[1].name == "seccomp filters"
+    run(PROBES[1])
     assert seccomp() == before
 
 
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.EPERM, 5])
 def test_why_there_is_no_filter_is_one_line_that_leads_here(number):
-    line = doctor.why_no_filter(number)
+    line = why_no_filter(number)
     assert "\n" not in line
     assert line.endswith("; tesla_trace --doctor says more")
 
 
 def test_why_nothing_can_be_traced():
-    assert f"(process {os.getpid()}) traces the program" in doctor.why_no_trace(1, os.getpid())
-    assert "--cap-add=SYS_PTRACE" in doctor.why_no_trace(errno.EPERM, 0)
-    assert "5.3" in doctor.why_no_trace(errno.EIO, 0)
-    assert os.strerror(errno.ENOMEM) in doctor.why_no_trace(errno.ENOMEM, 0)
+    assert f"(process {os.getpid()}) traces the program" in why_no_trace(1, os.getpid())
+    assert "--cap-add=SYS_PTRACE" in why_no_trace(errno.EPERM, 0)
+    assert "5.3" in why_no_trace(errno.EIO, 0)
+    assert os.strerror(errno.ENOMEM) in why_no_trace(errno.ENOMEM, 0)
 
 
 def test_each_reason_has_its_remedy():
-    assert "outside of it" in doctor.why_no_filter(errno.EBUSY)
-    assert "5.19" in doctor.why_no_filter(errno.EINVAL)
-    assert "--cap-add=SYS_PTRACE" in doctor.why_no_filter(errno.EPERM)
-    assert os.strerror(errno.EIO) in doctor.why_no_filter(errno.EIO)
+    assert "outside of it" in why_no_filter(errno.EBUSY)
+    assert "5.19" in why_no_filter(errno.EINVAL)
+    assert "--cap-add=SYS_PTRACE" in why_no_filter(errno.EPERM)
+    assert os.strerror(errno.EIO) in why_no_filter(errno.EIO)
 
 
 def test_the_verdict_is_what_running_a_program_says():
@@ -89,7 +90,7 @@ def test_the_verdict_is_what_running_a_program_says():
     told = subprocess.run([*TESLA_TRACE, "--doctor"], capture_output=True, text=True)
     assert told.returncode == ran.returncode, told.stdout + ran.stderr
     assert ("Programs can be run:" in told.stdout) == (told.returncode == 0)
-    for each in doctor.PROBES:
+    for each in PROBES:
         assert each.name in told.stdout
 
 
@@ -99,7 +100,7 @@ sandbox = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
 for call in sys.argv[1:]:
     sandbox.add_rule(pyseccomp.ERRNO(errno.EPERM), call)
 sandbox.load()
-from tesla_trace.doctor import main
+from tesla_trace.doctor.examination import main
 sys.exit(main())
 """
 
@@ -121,7 +122,7 @@ def test_what_a_container_forbids_is_found_missing():
     assert names <= missing
     assert "remedy: docker or podman run --cap-add=SYS_PTRACE" in told.stdout
     assert told.stdout.endswith("Programs cannot be run here.\n")
-    assert told.returncode == doctor.NOT_HERE
+    assert told.returncode == NOT_HERE
 
 
 def test_where_filters_are_forbidden_it_says_so():
@@ -131,7 +132,7 @@ def test_where_filters_are_forbidden_it_says_so():
     assert ("run: their calls are trapped by ptrace." in told.stdout) == traced
     told = contained("seccomp", "ptrace")
     assert "no   seccomp filters (EPERM" in told.stdout
-    assert told.returncode == doctor.NOT_HERE
+    assert told.returncode == NOT_HERE
 
 
 def test_what_is_not_needed_is_no_obstacle():
@@ -146,7 +147,7 @@ def test_what_is_not_needed_is_no_obstacle():
 def test_under_ourselves_it_finds_who_relays():
     words = [*TESLA_TRACE, "+dummy", *TESLA_TRACE, "--doctor"]
     told = subprocess.run(words, capture_output=True, text=True)
-    if told.returncode == doctor.NOT_HERE and not told.stdout:
+    if told.returncode == NOT_HERE and not told.stdout:
         pytest.skip("needs seccomp user notification")
     assert "no   seccomp listener (EBUSY" in told.stdout
     assert "yes  a tesla_trace around us" in told.stdout

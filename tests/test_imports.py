@@ -58,6 +58,12 @@ MAY_IMPORT = {
     "tesla_trace/oci": [*JOINS, "tesla_trace.oci.*"],
     "tesla_trace": [ANY],
     "tesla_trace/cli": [ANY],
+    "tesla_trace/doctor": [
+        *JOINS,
+        "tesla_trace.doctor",
+        "tesla_trace.doctor.*",
+        "tesla_trace.tables",
+    ],
     "tesla_trace/supervision": [
         *JOINS,
         "tesla_trace.keeper.*",

@@ -28,7 +28,7 @@ def act(words: Words) -> None:
 
             handlers()
         case "doctor":
-            from tesla_trace.doctor import main as doctor
+            from tesla_trace.doctor.examination import main as doctor
 
             sys.exit(doctor())
         case "detach":

@@ -84,12 +84,12 @@ def _supervise(words: Words, stack: Stack, report: Report, summary: Summary | No
             report.write(str(wrong))
             return wrong.status
         except FilterError as wrong:
-            from tesla_trace.doctor import why_no_filter
+            from tesla_trace.doctor.why import why_no_filter
 
             report.write(why_no_filter(wrong.errno))
             return NO_TRAP
         except TraceError as wrong:
-            from tesla_trace.doctor import why_no_trace
+            from tesla_trace.doctor.why import why_no_trace
 
             report.write(why_no_trace(wrong.errno, wrong.tracer))
             return NO_TRAP
