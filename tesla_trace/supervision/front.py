@@ -183,10 +183,8 @@ class _Front:
                 self._say(SIGNALLED, arrived.number)
 
     def _say(self, what: int, value: int) -> None:
-        try:
+        with contextlib.suppress(OSError):  # whoever is gone may have said why, which is read next
             self._channel.send(WORD.pack(what, value))
-        except OSError:
-            self._lost()
 
     def _lost(self) -> NoReturn:
         """The supervisor has ended before the program was said to."""
