@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tesla_trace.kernel import proc
 from tesla_trace.kernel.rights import capabilities
 from tests.e2e.peers import HELLO
 from tests.e2e.process import LIMIT, TESLA_TRACE, alive, eventually, run, start, under
@@ -137,6 +138,10 @@ def test_the_end_of_the_program_is_ours():
     assert under(["+dummy"], "sh", "-c", "kill -USR1 $$", ours=PTRACE).status == -signal.SIGUSR1
 
 
+def tracer(pid):
+    return int(proc.status(pid)["TracerPid"])
+
+
 @pytest.mark.parametrize("ours", [[], ["--kill-on-exit"]], ids=["stays", "dies"])
 def test_a_program_whose_supervisor_is_killed(ours):
     words = [TESLA_TRACE, *PTRACE, *ours, "--log", "/dev/null", "+dummy"]
@@ -147,6 +152,7 @@ def test_a_program_whose_supervisor_is_killed(ours):
         if ours:
             eventually("it has died", lambda: not alive(pid))
         else:
-            assert front.wait() == 125
+            eventually("it goes on without us", lambda: tracer(pid) == 0)
             assert alive(pid)
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGTERM)
+            assert front.wait() == -signal.SIGTERM
