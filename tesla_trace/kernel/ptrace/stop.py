@@ -56,8 +56,7 @@ class PtraceStop(Caller):
         word: int,
         events: Events,
     ) -> None:
-        mask = (1 << 8 * word) - 1
-        args = info.args if word == 8 else tuple(arg & mask for arg in info.args)
+        args = info.args if word == 8 else tuple(arg & 0xFFFFFFFF for arg in info.args)
         super().__init__(threads, tracee.thread, call, args, word)
         self._tracee = tracee
         self._info = info
@@ -145,8 +144,9 @@ class PtraceStop(Caller):
         return pending.waits(self.thread) or self._events.is_stopping(self.process())
 
     def reply(self, value: int = 0) -> None:
-        self._rouse()
-        if self.waiting():
+        if self.asleep:
+            self._rouse()
+        if self._tracee.stop is self:
             self._tracee.answer(self._info.audit, value, over=self._over, signal=self.signal)
 
     def fail(self, number: int) -> None:

@@ -48,6 +48,7 @@ def _poked() -> Poked | None:
 POKED = _poked()
 """Of 32-bit programs too, for it is the tracer's struct: two requests where all registers take
 longer to read, change and write."""
+BEGUN, RESULT, MASK = POKED or Poked(0, 0, 0)
 
 
 class Tracee:
@@ -75,11 +76,13 @@ class Tracee:
 
     def go(self, signal: int = 0) -> None:
         """Let it go on to where it is to stop."""
-        with contextlib.suppress(ProcessLookupError):  # killed: wait(2) tells
+        try:
             if self.everywhere or self.at_end is not None:
                 requests.resume_to_call(self.thread, signal)
             else:
                 requests.resume(self.thread, signal)
+        except ProcessLookupError:  # killed: wait(2) tells
+            pass
 
     def listen(self) -> None:
         """Leave it in the stop of its process."""
@@ -101,12 +104,14 @@ class Tracee:
             signal: what it has stopped for.
         """
         self.stop = None
-        with contextlib.suppress(ProcessLookupError):
+        try:
             if POKED is not None:
-                requests.poke(self.thread, POKED.begun, POKED.mask)
-                requests.poke(self.thread, POKED.result, value & POKED.mask)
+                requests.poke(self.thread, BEGUN, MASK)
+                requests.poke(self.thread, RESULT, value & MASK)
             else:
                 self._set_result(audit, value, over=over)
+        except ProcessLookupError:
+            pass
         self.go(signal)
 
     def _set_result(self, audit: int, value: int, *, over: bool) -> None:

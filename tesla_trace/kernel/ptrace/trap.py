@@ -18,7 +18,6 @@ Facts, and what they mean for us:
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
@@ -42,6 +41,7 @@ CONTINUED = 0xFFFF
 """The wait status of a child that was continued."""
 
 NOTHING = (0, 0)
+LOOK = requests.WALL | os.WNOHANG
 
 AT_FILTER = requests.EVENT_SECCOMP << 16 | signal.SIGTRAP << 8 | 0x7F
 """The wait status of a thread that a filter has stopped."""
@@ -79,6 +79,10 @@ class PtraceTrap:
         for rule in rules:
             self._rules.setdefault(rule.call, []).append(rule)
         self._arches = {arch.audit: arch for arch in arches()}
+        machine = arches()[0]
+        self._wide_calls = self._calls[machine.audit] if machine.word == 8 else {}
+        self._usual = requests.SECCOMP, machine.audit
+        """How a stop begins that a filter has made, at a call as the machine's own programs do."""
         self._refused = {arch.audit: set(map(arch.number, REFUSED)) for arch in arches()}
         self._filters = int(proc.status(program).get("Seccomp_filters", "0"))
         self._tracees = {program: Tracee(program, everywhere=everywhere, filters=self._filters)}
@@ -101,8 +105,8 @@ class PtraceTrap:
 
     def next(self) -> PtraceStop | None:
         """See `trap.Trap`."""
-        if not self._events:
-            self._hear()
+        if not self._events and (alone := self._hear()) is not None:
+            return alone
         while self._events:
             stop = self._happened(*self._events.popleft())
             if stop is not None:
@@ -117,26 +121,37 @@ class PtraceTrap:
         """See `trap.Trap`."""
         os.close(self._children)
 
-    def _hear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._children, 128)
+    def _hear(self) -> PtraceStop | None:
+        """Hear all there is; of a thread that is alone, whose one event is a call, gives that."""
         try:
-            while (event := os.waitpid(-1, requests.WALL | os.WNOHANG)) != NOTHING:
+            os.read(self._children, 128)
+        except BlockingIOError:
+            pass
+        try:
+            event = os.waitpid(-1, LOOK)
+            if event[1] == AT_FILTER and len(self._tracees) == 1:
+                return self._happened(*event)  # it has no more to tell while it is stopped
+            while event != NOTHING:
                 self._events.append(event)
-                if len(self._tracees) == 1 and event[1] == AT_FILTER:
-                    return  # it has no more to tell while it is stopped
+                event = os.waitpid(-1, LOOK)
         except ChildProcessError:
             self._over = True
+        return None
 
     def _happened(self, thread: int, status: int) -> PtraceStop | None:
         """Do what a wait status asks for; gives a stop at a call that is trapped."""
+        if status == AT_FILTER:
+            try:
+                return self._at_call(self._tracees.get(thread) or self._expect(thread))
+            except ProcessLookupError:
+                return None
         if not os.WIFSTOPPED(status):
             self.ended(thread, status)
             return None
         tracee = self._expect(thread)
         event, number = requests.event(status), os.WSTOPSIG(status)
         try:
-            if event == requests.EVENT_SECCOMP or number == requests.SIGTRAP_AT_CALL:
+            if number == requests.SIGTRAP_AT_CALL:
                 return self._at_call(tracee)
             if event == requests.EVENT_STOP:
                 self._stopped(tracee, number)
@@ -161,6 +176,10 @@ class PtraceTrap:
 
     def _at_call(self, tracee: Tracee) -> PtraceStop | None:
         info = requests.call_info(tracee.thread)
+        if info[:2] == self._usual and not tracee.passing and tracee.at_end is None:
+            call = self._wide_calls.get(info.number)
+            if call is not None:
+                return PtraceStop(tracee, self._threads, info, call, 8, self)
         if info.where == requests.EXIT:
             at_end, tracee.at_end = tracee.at_end, None
             (at_end or tracee.go)()
