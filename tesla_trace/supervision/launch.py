@@ -30,6 +30,9 @@ from tesla_trace.syscalls.foreign import adopt
 if TYPE_CHECKING:
     from tesla_trace.summary import Summary
 
+CONTINUED_STATUS = 0xFFFF
+"""The wait status of a child that was continued."""
+
 AWAKE = 0.05
 """Seconds in which a front that was continued with its program says so."""
 
@@ -138,6 +141,12 @@ class Launch(Supervisor):
     def child_changed(self) -> None:
         """Take the state of the program, and of orphans that it left to us."""
         if self._is_told:
+            # But of its going on only once it runs, and a SIGCONT of ours would undo the next stop.
+            # WNOWAIT, for what there is to hear is the trap's.
+            options = os.WCONTINUED | os.WNOHANG | os.WNOWAIT
+            with contextlib.suppress(ChildProcessError):
+                if self._stopped and os.waitid(os.P_PID, self._pid, options) is not None:
+                    self._changed(CONTINUED_STATUS)
             return
         options = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
         with contextlib.suppress(ChildProcessError):
@@ -154,6 +163,8 @@ class Launch(Supervisor):
                 self._end.keeper.stopped(self._stops)
             self.say(STOPPED, os.WSTOPSIG(status))
         elif os.WIFCONTINUED(status):
+            if not self._stopped:
+                return  # it has been told before
             self._stopped = False
             stop, soon = self._stops, self.loop.now() + AWAKE
             self.loop.at(soon, partial(self._wake_front, stop))
