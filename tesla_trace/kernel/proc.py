@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterator
 from functools import cache
 
 ALONE = 3
 """Links of /proc/PID/task where there is one thread: they are counted as subfolders are."""
+
+LOOKS, MOMENT = 5, 0.002
+"""How often a thread is looked at that may be stopped for a moment only; seconds in between."""
 
 PIECE = 4096
 """Bytes that the kernel gives of a file at a time, if it is made of lines."""
@@ -92,7 +96,13 @@ def is_stopped(process: int) -> bool:
 
     One that is traced is in state t then, as it is for a moment at each call that is trapped.
     """
-    return state(process) in ("T", "t")
+    found = state(process)
+    for _ in range(LOOKS):
+        if found != "t":
+            break
+        time.sleep(MOMENT)
+        found = state(process)
+    return found in ("T", "t")
 
 
 def name(thread: int) -> str:

@@ -196,7 +196,7 @@ class Launch(Supervisor):
 
     def leaving(self) -> None:
         """It may be stopped, as the program was that has been killed."""
-        if self._stopped:
+        if self._stopped or self._is_told:  # to take a stop for over is no harm here
             self._end.wake()
 
     def front_gone(self) -> None:
