@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     parser.add_argument("--all", action="store_true", help="under every configuration")
     parser.add_argument("--short", action="store_true", help="a selection that takes seconds")
-    parser.add_argument("--write", action="store_true", help="write the tables into the READMEs")
+    parser.add_argument("--write", action="store_true", help="write the tables into the pages")
     parser.add_argument("--jobs", type=int, default=2, help="suites at a time (2)")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=" ".join(MODULES))
     words = parser.parse_args()

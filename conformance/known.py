@@ -1,4 +1,4 @@
-"""Differences that are to stay, each with the reason in the kernel; README lists them."""
+"""Differences that are to stay, each with the reason in the kernel; docs/limits.md lists them."""
 
 from __future__ import annotations
 

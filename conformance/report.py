@@ -13,7 +13,7 @@ from tesla_trace.tables import markdown, renewed
 TITLES = ("module", "tests", "the same", "explained", "different")
 
 README = Path(__file__).with_name("README.md")
-PROJECT = README.parent.parent / "README.md"
+LIMITS = README.parent.parent / "docs/limits.md"
 
 
 def rows(compared: Sequence[Compared]) -> Iterator[tuple[str, ...]]:
@@ -41,13 +41,13 @@ def explained_table() -> str:
 
 
 def write(machine: str, found: Mapping[str, Sequence[Compared]]) -> None:
-    """Keep the tables beside this file, and the explained differences in the project's README."""
+    """Keep the tables beside this file, and the explained differences in docs/limits.md."""
     parts = [f"{machine}\n"]
     for configuration, compared in found.items():
         parts.append(f"Under `{configuration}`:\n\n{markdown(TITLES, list(rows(compared)))}")
     text = renewed(README.read_text(), {"conformance": lambda: "\n".join(parts)})
     README.write_text(text)
-    PROJECT.write_text(renewed(PROJECT.read_text(), {"explained": explained_table}))
+    LIMITS.write_text(renewed(LIMITS.read_text(), {"explained": explained_table}))
 
 
 def _module(suite: str) -> str:

@@ -1,8 +1,4 @@
-"""What there is, as tables: on the terminal, and in pages, where they are kept current.
-
-`python -m tesla_trace.tables README.md docs/knowing.md` writes the tables anew, each between its
-two markers, `<!-- handlers -->` and `<!-- /handlers -->`, say.
-"""
+"""What there is, as tables: on the terminal, and in pages, between markers."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from tesla_trace.flow import FlowHandler, installed, usage
 from tesla_trace.flow.installed import ours
@@ -112,15 +107,11 @@ def asked_table() -> str:
 
 Tables = Mapping[str, Callable[[], str]]
 
-PAGES: Mapping[str, Tables] = {
-    "README.md": {"handlers": handlers_table, "ways": ways_table, "options": options_table},
-    "knowing.md": {"asked": asked_table},
-}
-"""The tables of each page: what stands between the markers of each name."""
-
 
 def renewed(text: str, tables: Tables) -> str:
     """The text with every table in it as it is now.
+
+    A table's place is between `<!-- handlers -->` and `<!-- /handlers -->`, say.
 
     Raises:
         ValueError: a table has no place in it.
@@ -145,8 +136,3 @@ def _row(handler: type[FlowHandler]) -> tuple[str, str, str]:
 
 def _escaped(cell: str) -> str:
     return cell.replace("|", r"\|")
-
-
-if __name__ == "__main__":
-    for file in map(Path, sys.argv[1:]):
-        file.write_text(renewed(file.read_text(), PAGES[file.name]))

@@ -1,4 +1,4 @@
-"""What the README shows is what the command line takes."""
+"""What the README and the pages in docs/ show is what the command line takes."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tesla_trace.cli.options import take_apart
+from tesla_trace.cli.options import OPTIONS, take_apart
 from tesla_trace.cli.stacked import stacked
 from tesla_trace.flow import installed
 from tesla_trace.rulefile import read
@@ -15,7 +15,10 @@ from tests.certificates import private
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RULES = (ROOT / "docs/rules.md").read_text()
-EXAMPLES = re.findall(r"^    (tesla_trace .*)$", README + RULES, flags=re.MULTILINE)
+PAGES = {path: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+ALL = "".join(PAGES.values())
+EXAMPLES = re.findall(r"^    (tesla_trace .*)$", ALL, flags=re.MULTILINE)
+LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)]+)\)", PAGES[page])]
 RULE_FILES = re.findall(r"^```toml\n(.*?)^```$", README + RULES, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -54,9 +57,24 @@ def test_a_command_of_the_set_up_is_there(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
-def test_a_link_leads_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_a_link_leads_somewhere(page, link):
+    path, _, title = link.partition("#")
+    there = page.parent / path if path else page
+    assert there.exists()
+    if title:
+        titles = re.findall(r"^#+ (.*)$", there.read_text(), flags=re.MULTILINE)
+        assert title in [re.sub(r"[^\w -]", "", each).replace(" ", "-").lower() for each in titles]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_a_page_can_be_found_from_the_readme(page):
+    assert page.name == "README.md" or f"(docs/{page.name})" in README
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_option_is_named(option):
+    assert re.search(rf"`(tesla_trace )?{option.name}\b", README)
 
 
 def test_the_exit_statuses():
@@ -68,5 +86,5 @@ def test_the_exit_statuses():
 
 
 def test_every_module_named_is_there():
-    for name in re.findall(r"`((?:tesla_trace|handlers)/[\w/]+\.py)`", README):
+    for name in re.findall(r"`((?:tesla_trace|handlers)/[\w/]+\.py)`", ALL):
         assert (ROOT / name).exists()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tesla_trace import tables
+from tesla_trace.cli import pages
 from tesla_trace.flow import installed
 from tesla_trace.syscalls.options.sockopt import OPTIONS
 
@@ -12,11 +13,14 @@ ROOT = Path(__file__).parent.parent
 TABLE = {"sort": lambda: "| a |\n| --- |\n"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/knowing.md"])
+PAGES = ["README.md", *(f"docs/{name}" for name in pages.PAGES if name != "README.md")]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_has_the_tables_as_they_are_now(page):
     text = (ROOT / page).read_text()
-    current = tables.renewed(text, tables.PAGES[Path(page).name])
-    assert text == current, f"python -m tesla_trace.tables {page} makes it so"
+    current = tables.renewed(text, pages.PAGES[Path(page).name])
+    assert text == current, f"python -m tesla_trace.cli.pages {page} makes it so"
 
 
 @pytest.mark.parametrize("stale", ["", "| old |\n", "| old |\n| --- |\n\n"])

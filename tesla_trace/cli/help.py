@@ -53,8 +53,7 @@ def text() -> str:
 def _options() -> Iterator[list[str]]:
     for option in OPTIONS:
         if option.text:
-            value = f" {option.value}" if option.needs else f"[={option.value}]"
-            yield _lines(option.name + (value if option.value else ""), option.text)
+            yield _lines(option.shown, option.text)
     yield _lines("--", "the program follows, whatever it is called")
 
 

@@ -48,6 +48,13 @@ class Option:
     read: Callable[[str], object] = str
     otherwise: str = ""
 
+    @property
+    def shown(self) -> str:
+        """It and its value, as they are typed."""
+        if not self.value:
+            return self.name
+        return f"{self.name} {self.value}" if self.needs else f"{self.name}[={self.value}]"
+
     def take(self, words: Words, value: str) -> None:
         """Put what it says into the words.
 

@@ -1,4 +1,4 @@
-"""What docs/containers.md shows works, and what README shows of the doctor is so."""
+"""What docs/containers.md shows works, and what docs/machines.md shows of the doctor is so."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.e2e.plain import tesla_trace as as_nobody
 from tests.e2e.process import ROOT, TESLA_TRACE, run
 
 PAGE = (ROOT / "docs/containers.md").read_text()
-README = (ROOT / "README.md").read_text()
+MACHINES = (ROOT / "docs/machines.md").read_text()
 SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^(?:ExecStart=\S*/)?(tesla_trace .*)$", PAGE, flags=re.MULTILINE)
 COMMANDS += [each.replace(",", "") for each in re.findall(r"command: \[(.*)\]", PAGE)]
@@ -53,7 +53,7 @@ def test_an_agent_can_be_started_so(line):
 
 # ---- the doctor ----
 
-SHOWN = dict(re.findall(r"^([A-Z][^\n]*):\n\n```\n(Linux .*?)^```$", README, re.M | re.S))
+SHOWN = dict(re.findall(r"^([A-Z][^\n]*):\n\n```\n(Linux .*?)^```$", MACHINES, re.M | re.S))
 DEFAULT = (
     "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP"
     " NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
@@ -107,7 +107,7 @@ def inside_runc(folder):
     [("As root", as_root), ("As a plain user", as_plain_user), ("Inside runc", inside_runc)],
 )
 def test_what_the_doctor_says(title, words, tmp_path):
-    """Row by row; what is missing on this machine everywhere is none of README's."""
+    """Row by row; what is missing on this machine everywhere is none of the page's."""
     argv = words(tmp_path)
     if title != "Inside runc":
         argv = [*argv, "--doctor"]

@@ -25,7 +25,7 @@ LIMITS = {
     "accept(waits, NULL, NULL) = EINTR",
     "accept(waits, NULL, NULL) = EAGAIN",
 }
-"""What README says under Limits: with SO_RCVTIMEO and SA_RESTART, a call is made again."""
+"""What docs/limits.md says: with SO_RCVTIMEO and SA_RESTART, a call is made again."""
 
 
 @pytest.mark.parametrize("name", ["held", "signals", "messages", "prefork"])
@@ -42,8 +42,8 @@ def test_as_natively(built, name, tmp_path):
 def test_storm(built, tmp_path):
     """Twenty thousand signals a second.
 
-    The kernel forgets an answer that comes within the same microsecond as a signal (README,
-    "Limits"), which is fatal for this program: so it may try again, twice.
+    The kernel forgets an answer that comes within the same microsecond as a signal
+    (docs/limits.md), which is fatal for this program: so it may try again, twice.
     """
     program, log = built.path("storm", "glibc"), tmp_path / "log"
     words = (sys.executable, "-c", OLD, "--log", log, "+log", "+dummy", program)

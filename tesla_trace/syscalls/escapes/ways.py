@@ -38,7 +38,7 @@ class Way:
     """One row of the table.
 
     Args:
-        what: the way, as the README has it.
+        what: the way, as docs/ways.md has it.
         note: what else there is to say.
         test: what shows it, in tests/e2e/test_escapes.py.
         errno: with which it is refused, if it is.
