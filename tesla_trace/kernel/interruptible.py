@@ -9,7 +9,9 @@ Facts, and what they mean for us:
   of its own, or says EINTR, and mostly the program makes it again itself.  By then it may have been
   done: bind(2) twice is EINVAL, what was received twice is lost.  So an answer that reaches nobody
   is kept for the thread, and with it what was written into its memory, until it makes the same call
-  on the same file again.
+  on the same file again.  The same is one whose registers are, and what they point at: or what was
+  received would go to a buffer that is something else by now, and what is sent would be dropped.
+  What another call finds kept is undone: a datagram is before the program again.
 - The kernel takes an answer that comes between the signal and the thread's waking up, and forgets
   it.  A thread that sleeps has not been woken: so we look before.
 - Of errors that is so for those of connect(2), which are told once, and EPIPE: the SIGPIPE that
@@ -27,7 +29,7 @@ import errno
 import fcntl
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -80,7 +82,7 @@ def is_killable(listener: int, id: bytes, thread: int) -> bool | None:
 class InterruptibleStop(NotifyStop):
     """A call that any signal takes away."""
 
-    __slots__ = ("lost", "written")
+    __slots__ = ("found", "lost", "undo", "written")
 
     interruptible = True
 
@@ -90,6 +92,36 @@ class InterruptibleStop(NotifyStop):
         """Where its answer is kept if it comes too late."""
         self.written: Sequence[tuple[int, bytes]] = ()
         """What was put into the program's memory."""
+        self.found: list[tuple[int, bytes]] = []
+        """What was there."""
+        self.undo: Callable[[], object] | None = None
+        """What to do when the answer reaches nobody, and the call is not made again."""
+
+    def read(self, address: int, size: int) -> bytes:
+        data = super().read(address, size)
+        self.found.append((address, data))
+        return data
+
+    def finds(
+        self, pieces: Iterable[tuple[int, bytes]], written: Sequence[tuple[int, bytes]]
+    ) -> bool:
+        """Whether these pieces are in its memory, as they were or as we have changed them.
+
+        Raises:
+            Gone: the call is over.
+        """
+        try:
+            return all(
+                all(
+                    map(_either, data, _changed(address, data, written), self._there(address, data))
+                )
+                for address, data in pieces
+            )
+        except OSError:
+            return False
+
+    def _there(self, address: int, data: bytes) -> bytes:
+        return super().read(address, len(data))
 
     def write(self, address: int, data: bytes) -> None:
         self.write_many([(address, data)])
@@ -116,6 +148,9 @@ class InterruptibleStop(NotifyStop):
 
     def interrupted(self) -> bool:
         return False  # the kernel sees to it
+
+    def unheard(self, undo: Callable[[], object]) -> None:
+        self.undo = undo
 
     def reply(self, value: int = 0) -> None:
         self._answer(ANSWER.pack(value, 0, 0), keep=True)
@@ -158,6 +193,8 @@ class _Answer(NamedTuple):
     file: bytes
     answer: bytes
     written: Sequence[tuple[int, bytes]]
+    found: Sequence[tuple[int, bytes]]
+    undo: Callable[[], object] | None
 
 
 class Lost:
@@ -175,9 +212,13 @@ class Lost:
         """The caller did not get this answer."""
         file = _file(stop)
         if file is not None:
-            self._kept[stop.thread] = _Answer(stop.call, stop.args, file, answer, stop.written)
+            said = stop.call, stop.args, file
+            kept = _Answer(*said, answer, stop.written, stop.found, stop.undo)
+            if stop.thread in self._kept:
+                _undo(self._kept.pop(stop.thread))
+            self._kept[stop.thread] = kept
             if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+                _undo(self._kept.popitem(last=False)[1])
 
     def answers(self, stop: InterruptibleStop) -> bool:
         """Answer a call that comes again as before; whether it was one.
@@ -188,9 +229,10 @@ class Lost:
         if kept is None or _file(stop) != kept.file:
             return False
         del self._kept[stop.thread]
-        if (stop.call, stop.args) != kept[:2]:
-            return False
         try:
+            if (stop.call, stop.args) != kept[:2] or not stop.finds(kept.found, kept.written):
+                _undo(kept)
+                return False
             if kept.written:
                 stop.write_many(kept.written)
         except Gone:
@@ -201,6 +243,25 @@ class Lost:
             if not stop.sent(kept.answer):
                 self._kept[stop.thread] = kept
         return True
+
+
+def _undo(kept: _Answer) -> None:
+    if kept.undo is not None:
+        kept.undo()
+
+
+def _changed(address: int, data: bytes, written: Sequence[tuple[int, bytes]]) -> bytes:
+    """What is there after that was written."""
+    now = bytearray(data)
+    for at, piece in written:
+        start, end = max(at, address), min(at + len(piece), address + len(data))
+        if start < end:
+            now[start - address : end - address] = piece[start - at : end - at]
+    return bytes(now)
+
+
+def _either(one: int, other: int, byte: int) -> bool:
+    return byte in (one, other)
 
 
 def _file(stop: NotifyStop) -> bytes | None:

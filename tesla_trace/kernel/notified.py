@@ -20,7 +20,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tesla_trace.kernel import memory, pending, proc
 from tesla_trace.kernel.caller import Caller, fault
@@ -136,6 +136,9 @@ class NotifyStop(Caller):
         raise NotImplementedError
 
     def held(self) -> None:
+        pass
+
+    def unheard(self, undo: Callable[[], object]) -> None:
         pass
 
     def waiting(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tesla_trace.kernel.rights import Ids
@@ -170,6 +170,9 @@ class Stop(Protocol):
 
     def held(self) -> None:
         """The call is not answered now, and may wait for long."""
+
+    def unheard(self, undo: Callable[[], object]) -> None:
+        """What to do should the answer reach nobody, where a signal takes the call away."""
 
     def waiting(self) -> bool:
         """Whether the call still waits for its answer."""

@@ -28,7 +28,7 @@ LIMITS = {
 """What docs/limits.md says: with SO_RCVTIMEO and SA_RESTART, a call is made again."""
 
 
-@pytest.mark.parametrize("name", ["held", "signals", "messages", "prefork"])
+@pytest.mark.parametrize("name", ["held", "signals", "messages", "prefork", "elsewhere"])
 def test_as_natively(built, name, tmp_path):
     program, log = built.path(name, "glibc"), tmp_path / "log"
     with ThreadPoolExecutor() as pool:

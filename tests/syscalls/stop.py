@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tesla_trace.kernel.trap import Gone
 
@@ -56,6 +56,9 @@ class FakeStop:
         raise AssertionError
 
     def held(self) -> None: ...
+
+    def unheard(self, undo: Callable[[], object]) -> None:
+        self.undo = undo
 
     def waiting(self) -> bool:
         return not self.is_gone

@@ -134,6 +134,9 @@ class PtraceStop(Caller):
     def waiting(self) -> bool:
         return self._tracee.stop is self
 
+    def unheard(self, undo: Callable[[], object]) -> None:
+        pass
+
     def held(self) -> None:
         if not self._over and not self.asleep and self.waiting():
             self.asleep = fall_asleep(self._tracee, self._info.audit)

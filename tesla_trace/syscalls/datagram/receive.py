@@ -80,6 +80,9 @@ class _Receiving:
         self._count = 1
         self._done = 0
         self._message: Message | None = None
+        self._taken: list[tuple[bytes, Label]] = []
+        """What was taken out of the pair."""
+        stop.unheard(self._give_back)
 
     def begin(self, message: Message) -> None:
         """Receive one."""
@@ -121,7 +124,9 @@ class _Receiving:
             self._over()
             return False
         try:
-            self._stop.reply(self._store(self._message, data, label, 0))
+            size = self._store(self._message, data, label, 0)
+            self._taken.append((data, label))
+            self._stop.reply(size)
         except Gone:
             self._over()
             return False
@@ -164,6 +169,9 @@ class _Receiving:
                     self._stop.reply(size)
                     return True
                 self._done += 1
+        except Gone:
+            self._give_back()
+            raise
         except BlockingIOError:
             if not self._done or not self._flags & (MSG_WAITFORONE | MSG_DONTWAIT):
                 return False
@@ -172,6 +180,13 @@ class _Receiving:
             return True
         self._end(0)
         return True
+
+    def _give_back(self) -> None:
+        """A signal took the call away: what it took is for the next, behind what there is."""
+        taken, self._taken = self._taken, []
+        with suppress(OSError):
+            for data, label in taken:
+                self._socket.pair.send(data, label)
 
     def _receive(self, app: sockets.socket) -> int:
         """One datagram into the next message; the size that the call is to tell of it."""
@@ -235,7 +250,10 @@ class _Receiving:
             if not size and (socket.shut_in or (label == WAKE and not ancillary)):
                 return b"", WAKE, 0  # the end; what only wakes has a label
             if label.origin is not None:
-                return bytes(_view[:size]), label, 0
+                data = bytes(_view[:size])
+                if not self._flags & MSG_PEEK:
+                    self._taken.append((data, label))
+                return data, label, 0
             # It has only woken the program, for an error that has been told by now.
             socket.woken()
             if self._flags & MSG_PEEK:

@@ -203,6 +203,18 @@ def test_a_datagram_comes_with_its_source(bench):
     assert got(bench.recvfrom()) == (3, b"two", name)
 
 
+def test_what_a_signal_kept_from_one_is_for_the_next(bench):
+    name = sockaddr.pack(bench.peer.getsockname(), socket.AF_INET)
+    waits = bench.recvfrom()
+    bench.arrive(b"one")
+    assert waits.answers == [3]
+    waits.undo()
+    bench.recvfrom().undo()
+    bench.recvfrom(flags=MSG_PEEK).undo()
+    assert got(bench.recvfrom()) == (3, b"one", name)
+    assert bench.recvfrom(flags=MSG_DONTWAIT).answers == ["EAGAIN"]
+
+
 @pytest.mark.parametrize(
     ("size", "flags", "answer", "data"),
     [(2, 0, 2, b"lo"), (2, MSG_TRUNC, 4, b"lo"), (0, 0, 0, b""), (0, MSG_TRUNC, 4, b"")],
