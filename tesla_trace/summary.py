@@ -31,10 +31,10 @@ class Summary:
     """
 
     def __init__(self, path: str, program: Sequence[str]) -> None:
+        if os.path.exists(path) and not os.path.isfile(path):  # /dev/stdout: its link is no path
+            raise OSError(errno.EINVAL, "not a regular file")
         self._path = os.path.realpath(path)  # what a link leads to is replaced, not the link
         self._new = f"{self._path}.{os.getpid()}.new"
-        if os.path.exists(self._path) and not os.path.isfile(self._path):
-            raise OSError(errno.EINVAL, "not a regular file")
         with self._create():
             os.unlink(self._new)
         with contextlib.suppress(FileNotFoundError):

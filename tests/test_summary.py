@@ -82,6 +82,13 @@ def test_a_file_that_cannot_be_one(path):
         Summary(path, ["true"])
 
 
+def test_a_pipe_is_not_a_file_that_is_missing():
+    """As /dev/stdout in a pipeline, a link that leads to no path."""
+    read, write = os.pipe()
+    with os.fdopen(read), os.fdopen(write, "w"), pytest.raises(OSError, match="not a regular"):
+        Summary(f"/proc/self/fd/{write}", ["true"])
+
+
 def _umask():
     mask = os.umask(0)
     os.umask(mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tesla_trace.cli.words import DATAPATHS, METADATA, ON_CRASH, PROFILES, TRAPS, Words
@@ -37,6 +37,8 @@ class Option:
         choices: the values that there are.
         read: makes something of the value.  Raises ValueError: it makes no sense.
         otherwise: the value that it has where none is given.
+        beside: the options that it says something about, without which it means nothing.
+        alone: whether neither handlers nor a program go with it.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Option:
     choices: tuple[str, ...] = ()
     read: Callable[[str], object] = str
     otherwise: str = ""
+    beside: tuple[str, ...] = ()
+    alone: bool = False
 
     @property
     def shown(self) -> str:
@@ -131,7 +135,12 @@ OPTIONS = (
         needs="a process",
         read=_process,
     ),
-    Option("--tree", "tree", "with --attach: also all processes that it has started"),
+    Option(
+        "--tree",
+        "tree",
+        "with --attach: also all processes that it has started",
+        beside=("--attach",),
+    ),
     Option(
         "--grace",
         "grace",
@@ -140,6 +149,7 @@ OPTIONS = (
         value="SECONDS",
         needs="a time",
         read=_seconds,
+        beside=("--attach",),
     ),
     Option(
         "--on-crash",
@@ -160,16 +170,17 @@ OPTIONS = (
         value="WHICH",
         choices=METADATA[1:],
         otherwise=METADATA[1],
+        beside=("--oci-agent", "--oci-profile"),
     ),
     Option("--wait", "wait", "return only when every process is gone and every byte delivered"),
     Option("-d", "debug", "log each call that crosses a handler"),
     Option("--oci-agent", "agent", value="SOCKET", needs="a socket's name"),
     Option("--oci-profile", "", value="FOR", choices=PROFILES, otherwise=PROFILES[0]),
     Option("--explain", "", value="HOST:PORT", needs="HOST:PORT"),
-    Option("--detach", "", value="PID", needs="a process", read=_process),
-    Option("--keygen", "", value="FILE", needs="a file name"),
-    Option("--handlers", ""),
-    Option("--doctor", ""),
+    Option("--detach", "", value="PID", needs="a process", read=_process, alone=True),
+    Option("--keygen", "", value="FILE", needs="a file name", alone=True),
+    Option("--handlers", "", alone=True),
+    Option("--doctor", "", alone=True),
     Option("--version", ""),
     Option("--help", ""),
 )
@@ -184,7 +195,7 @@ def take_apart(argv: Sequence[str]) -> Words:
     Raises:
         ValueError: an option of ours is wrong; the text is for the user.
     """
-    words, rest = Words(), list(argv)
+    words, rest, given = Words(), list(argv), dict[str, Option]()
     while rest:
         word = rest[0]
         if word == "--":
@@ -205,5 +216,23 @@ def take_apart(argv: Sequence[str]) -> Words:
             if not rest:
                 raise ValueError(f"{name}: {option.needs} is missing")
             value = rest.pop(0)
+        given[option.name] = option
         option.take(words, value if equals or option.needs else option.otherwise)
+    if "--help" not in given:
+        _together(words, given)
     return words
+
+
+def _together(words: Words, given: Mapping[str, Option]) -> None:
+    """See whether the options that were given go with each other, and with the rest.
+
+    Raises:
+        ValueError: they do not.
+    """
+    for name, option in given.items():
+        if option.beside and not any(other in given for other in option.beside):
+            raise ValueError(f"{name}: only with {' or '.join(option.beside)}")
+        if option.alone and (words.handlers or words.program or words.attach):
+            raise ValueError(f"{name}: neither handlers nor a program go with it")
+    if words.attach and not words.handlers:
+        raise ValueError("--attach: no handlers given; tesla_trace --handlers lists them")

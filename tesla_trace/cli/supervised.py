@@ -32,8 +32,6 @@ def run(words: Words) -> None:
     stack = stacked(words)
     if words.program and words.attach:
         die("either a program is started, or --attach is for one that runs", USAGE)
-    if words.tree and not words.attach:
-        die("--tree: only with --attach", USAGE)
     if not words.program and not words.attach:
         die("no program given; tesla_trace --help says more", USAGE)
     if words.strict:
