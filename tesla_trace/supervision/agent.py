@@ -136,9 +136,10 @@ class Agent:
 
         One that cannot be served has no network: its trapped calls fail with ENOSYS.
         """
-        container = self._known(state)
-        how = "starts" if container is None else "enters"
+        how = "starts"
         try:
+            container = self._known(state)
+            how = "starts" if container is None else "enters"
             if container is None:
                 stack = self._stacked(state.metadata)
                 container = Container(state.container, stack, self._shared, self._left, self._over)
@@ -162,11 +163,19 @@ class Agent:
         return str(wrong)
 
     def _known(self, state: State) -> Container | None:
-        """The container that a process enters."""
+        """The container that a process enters.
+
+        Raises:
+            UsageError: it is said too little to tell; another's handlers are not its own.
+        """
         if state.bundle.startswith("/"):
             return self._serving.get((state.container, state.bundle))
-        found = (each for each in self._serving.values() if each.name == state.container)
-        return next(found, None)
+        found = [each for each in self._serving.values() if each.name == state.container]
+        if len(found) > 1:
+            raise UsageError(
+                "there are several of that name, and which one a process enters is not said"
+            )
+        return found[0] if found else None
 
     def _left(self, container: Container) -> None:
         """No process of it is served any more."""

@@ -67,6 +67,21 @@ def test_server_and_another_process(runtime, tmp_path, net):
         ours.until("over")
 
 
+def test_entering_one_of_two_of_the_same_name(tmp_path, net):
+    """crun does not say which: it goes through the handlers of neither, and past none."""
+    needed("crun")
+    with agent(tmp_path, "+log") as ours:
+        one, other = Container("crun", tmp_path, ours, net), Container("crun", tmp_path, ours, net)
+        other.name = one.name
+        with one.start("sh", "-c", ON_DEMAND) as program:
+            assert gets(program) == HELLO
+            assert one.enter(*GET).out == HELLO
+            with other.start("sh", "-c", ON_DEMAND) as another:
+                assert gets(another) == HELLO
+                assert other.enter(*GET).out == ""
+                ours.until(f"container {one.name}: there are several of that name")
+
+
 def test_twenty_at_once(tmp_path):
     """Each with a proxy of its own, that only it is told of, by the metadata of its configuration.
 
