@@ -43,6 +43,14 @@ SAID = {
     OnCrash.KILL: "so the program is killed",
 }
 
+SAID_OF_TRACED = {
+    OnCrash.OPEN: "connections through it are lost, and what it traced is on its own, with no new"
+    " sockets where that is under our filter",
+    OnCrash.CLOSED: "so the program that it traced is killed",
+    OnCrash.KILL: "so the program is killed",
+}
+"""By ptrace there is nothing to keep."""
+
 
 Supervise = Callable[[FrontEnd, Signals], int]
 
@@ -114,7 +122,8 @@ class _Keeper:
         else:
             what = f"was killed by signal {-status}" if status < 0 else "failed"
             known = self._kept or self._program
-            then = f"; {SAID[self._policy]}" if known else ""
+            said = SAID if self._kept else SAID_OF_TRACED
+            then = f"; {said[self._policy]}" if known else ""
             self._report.write(f"the supervisor {what}{then}")
             if not known:
                 return LOST

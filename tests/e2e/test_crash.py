@@ -117,16 +117,21 @@ def test_what_is_returned(policy, status):
 
 
 @pytest.mark.parametrize(
-    ("policy", "status"), [("open", 7), ("closed", -signal.SIGKILL), ("kill", 125)]
+    ("policy", "status", "said"),
+    [
+        ("open", 7, "no new sockets where that is under our filter"),
+        ("closed", -signal.SIGKILL, "so the program that it traced is killed"),
+        ("kill", 125, "so the program is killed"),
+    ],
 )
-def test_what_is_returned_with_ptrace(policy, status):
+def test_what_is_returned_with_ptrace(policy, status, said):
     """Nobody can keep what is trapped so: it is native, or dies with us."""
     with under(policy, "sh", "-c", READS, handlers=["--trap=ptrace", "+dummy"]) as us:
         us.crash()
         with contextlib.suppress(BrokenPipeError):
             go(us.program)
-        us.program.communicate()
-        assert us.program.wait() == status
+        _, err = us.program.communicate()
+        assert us.program.wait() == status and said in err, err
         us.gone()
 
 
