@@ -271,7 +271,8 @@ def test_what_one_leaves_that_is_killed_with_its_keeper(words, before, said, web
         _, parent = map(int, program.until("\n").split())
         (front,) = outermost(program.pid)
         for each in (front, *everyone(front)[1:3], parent):
-            os.kill(each, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it followed the one before
+                os.kill(each, signal.SIGKILL)
         eventually("its program has gone", lambda: not alive(parent))
         program.process.stdin.write(b"\n")
         program.process.stdin.flush()
