@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 
 from tesla_trace.flow import Stack, UsageError
 
+MOST = 16
+"""Handlers that somebody else may ask for: one loop serves all containers."""
+
 StackOf = Callable[[Sequence[str] | None, bool], Stack]
 """Makes a stack of these handlers, or of those on the command line; the second says that it is
 somebody else who names them: see `parse`."""
@@ -39,6 +42,8 @@ class Metadata:
             words = shlex.split(text) if self._allowed != "no" else []
         except ValueError as wrong:
             raise UsageError(f"listenerMetadata: {wrong}") from None
+        if self._allowed != "any" and sum(word.startswith("+") for word in words) > MOST:
+            raise UsageError(f"listenerMetadata: more than {MOST} handlers")
         if words:
             return self._stack_of(words, self._allowed != "any")
         if self._needed:

@@ -264,7 +264,7 @@ def _open(path: str) -> socket.socket:
         if _is_dead(path):
             os.unlink(path)
         made.bind(path)
-        made.listen(AT_ONCE)
+        made.listen(socket.SOMAXCONN)  # runtimes do not try again (EAGAIN)
     except OSError as wrong:
         made.close()
         taken = wrong.errno == errno.EADDRINUSE

@@ -270,6 +270,19 @@ def public():
         yield Path(folder)
 
 
+def test_many_runtimes_before_the_agent_looks(tmp_path):
+    """Go connects without waiting, and runc does not try again where there is no room (EAGAIN)."""
+    with agent(tmp_path, "+log") as ours, contextlib.ExitStack() as open_:
+        os.kill(ours.pid, signal.SIGSTOP)
+        try:
+            for _ in range(200):
+                one = open_.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(ours.path)
+        finally:
+            os.kill(ours.pid, signal.SIGCONT)
+
+
 def test_nonsense(tmp_path, public, net, listener):
     """Each is an error line, and a container that is served meanwhile knows nothing of it."""
     needed("crun")

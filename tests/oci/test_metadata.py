@@ -36,6 +36,13 @@ def test_what_a_container_asks_for(allowed):
         chosen(allowed, "+nonsense")
 
 
+def test_not_so_many_that_others_wait():
+    assert chosen("ours", "+log " * 16) == ["+log"] * 16
+    with pytest.raises(UsageError, match="more than 16"):
+        chosen("ours", "+log " * 17)
+    assert len(chosen("any", "+log " * 17)) == 17
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
