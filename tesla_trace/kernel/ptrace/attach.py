@@ -19,11 +19,19 @@ Facts, and what they mean for us:
   call again, but gives EINTR where a handler of the program's is to run.
 - A thread that waits in the kernel for its child of vfork(2), for a disk or NFS, does not stop
   before that is over.
+- When another thread calls execve(2), the first thread is gone without a word, and the other one,
+  which nobody traces, has its number: a wait for that number that sleeps is never woken.  So no
+  wait of ours sleeps on; and the process, which is another program now, is tried again.  A thread
+  that is about to go so may not be traced (EPERM) already.  Between
+  the calls of ours a listener may go with the old program: then a second filter, asked first,
+  takes the place of the one that has none.
+- Where a thread has a filter that the others have not, TSYNC_ESRCH says ESRCH.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import struct
@@ -57,9 +65,17 @@ PATIENCE = 2.0
 SOON = 0.2
 """Seconds in which one is to, where it can be tried again."""
 
+ROUSED = 0.02
+"""Seconds after which a wait looks whether there is still something to wait for."""
+
+TRIES, PAUSE = 50, 0.001
+"""How often, and after how many seconds, one that becomes another program is tried again."""
+
 PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS = 3, 0x22
 
-EINTR, ERESTARTNOHAND = 4, 514
+EINTR, EFAULT, ERESTARTNOHAND = 4, 14, 514
+
+GONE = ("Z", "X", "")
 
 AGAIN = (
     "epoll_wait epoll_pwait epoll_pwait2 accept accept4 recvfrom recvmsg recvmmsg semop semtimedop"
@@ -107,6 +123,22 @@ def install_in(process: int, bpf: bytes) -> int:
         TimeoutError: none of its threads has stopped.
         OSError: ESRCH, it has ended; as seccomp(2), mmap(2).
     """
+    for again in range(TRIES - 1):
+        try:
+            return _install_once(process, bpf)
+        except OSError as wrong:
+            gone = isinstance(wrong, ProcessLookupError | PermissionError)
+            ours = again and wrong.errno == errno.EBUSY  # a listener that is about to go
+            if not gone and not ours and wrong.errno != EFAULT:
+                raise
+        if not proc.state(process):
+            break
+        time.sleep(PAUSE)
+    return _install_once(process, bpf)
+
+
+def _install_once(process: int, bpf: bytes) -> int:
+    got: list[int] = []
     try:
         places, thread = Places(process), _soonest(process)
         pidfd = open_pidfd(thread)
@@ -117,11 +149,15 @@ def install_in(process: int, bpf: bytes) -> int:
                 _stopped(thread, PATIENCE, places.call) as stopped,
             ):
                 with stopped as injection:
-                    return _install(injection, places, pidfd, bpf)
+                    _install(injection, places, pidfd, bpf, got)
         finally:
             os.close(pidfd)
-    except (Gone, FileNotFoundError):
-        raise ProcessLookupError from None
+    except (Gone, OSError) as wrong:  # the filter outlives the program that it was put under
+        if not got and isinstance(wrong, Gone | FileNotFoundError):
+            raise ProcessLookupError from None
+        if not got:
+            raise
+    return got[0]
 
 
 def trace(process: int) -> None:
@@ -132,7 +168,7 @@ def trace(process: int) -> None:
         OSError: ESRCH, it has ended.
     """
     seen: set[int] = set()
-    while new := [each for each in proc.threads(process) if each not in seen]:
+    while new := [each for each in _living(process) if each not in seen]:
         for thread in new:
             seen.add(thread)
             try:
@@ -192,6 +228,20 @@ def have_called(
         raise ProcessLookupError from None
 
 
+class _Roused(Injection):
+    """Does not sleep on when its thread has gone without a word."""
+
+    def _waited(self) -> int:
+        with _hearing_of_children():
+            while True:
+                found, status = os.waitpid(self.thread, os.WNOHANG | requests.WALL)
+                if found:
+                    return status
+                late = signal.sigtimedwait([signal.SIGCHLD], ROUSED) is None
+                if late and not _is_ours(self.thread):
+                    raise Gone  # and a child of ours, or it would be ECHILD
+
+
 class _Meanwhile(Injection):
     """Serves others while a call has not come to its end."""
 
@@ -217,7 +267,8 @@ def let_go() -> None:
                     requests.detach(thread, 0 if requests.event(status) else os.WSTOPSIG(status))
 
 
-def _install(injection: Injection, places: Places, pidfd: int, bpf: bytes) -> int:
+def _install(injection: Injection, places: Places, pidfd: int, bpf: bytes, got: list[int]) -> None:
+    """Get the listener, which is ours whatever happens then."""
     narrow = injection.layout.word == 4
     head = struct.pack("=HxxI" if narrow else "=H6xQ", len(bpf) // INSTRUCTION, 0)
     with _memory(injection, places, len(head) + len(bpf)) as page:
@@ -227,12 +278,15 @@ def _install(injection: Injection, places: Places, pidfd: int, bpf: bytes) -> in
         memory.write(injection.thread, page, head + bpf)
         words = ("seccomp", SECCOMP_SET_MODE_FILTER, FLAGS, page)
         try:
-            fd = injection.call(*words)
-        except PermissionError:
-            injection.call("prctl", PR_SET_NO_NEW_PRIVS, 1)
-            fd = injection.call(*words)
+            try:
+                fd = injection.call(*words)
+            except PermissionError:
+                injection.call("prctl", PR_SET_NO_NEW_PRIVS, 1)
+                fd = injection.call(*words)
+        except ProcessLookupError:
+            raise OSError(errno.ENOTSUP, "a thread has a filter that others have not") from None
         try:
-            return pidfd_getfd(pidfd, fd)
+            got.append(pidfd_getfd(pidfd, fd))
         finally:
             injection.call("close", fd)
 
@@ -269,13 +323,17 @@ def _hurrying(thread: int) -> Iterator[None]:
             os.sched_setscheduler(thread, policy, before)
 
 
+def _living(process: int) -> list[int]:
+    return [each for each in proc.threads(process) if proc.state(each) not in GONE]
+
+
 def _soonest(process: int) -> int:
     """The thread of a process that will stop soonest.
 
     Raises:
         ProcessLookupError: there is none.
     """
-    threads = [each for each in proc.threads(process) if proc.state(each) not in ("Z", "X", "")]
+    threads = _living(process)
     if not threads:
         raise ProcessLookupError
     return min(threads, key=lambda each: proc.state(each) == "D")
@@ -299,7 +357,7 @@ def _stopped(thread: int, patience: float = SOON, call: int = 0) -> Iterator[Inj
         requests.interrupt(thread)
         _await_stop(thread, patience)
     try:
-        injection = Injection(thread, instruction=call)
+        injection = _Roused(thread, instruction=call)
         _begin_again(injection)
         yield injection
     finally:
@@ -319,7 +377,10 @@ def _hearing_of_children() -> Iterator[None]:
 def _await_stop(thread: int, patience: float) -> None:
     end = time.monotonic() + patience
     while True:
-        found, status = os.waitpid(thread, os.WNOHANG | requests.WALL)
+        try:
+            found, status = os.waitpid(thread, os.WNOHANG | requests.WALL)
+        except ChildProcessError:  # another thread has its number
+            raise ProcessLookupError from None
         if found:
             if not os.WIFSTOPPED(status):
                 raise ProcessLookupError

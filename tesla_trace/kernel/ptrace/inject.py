@@ -209,7 +209,10 @@ class Injection:
         self._ask(requests.set_registers, self.layout.pack(words))
 
     def _wait(self) -> int:
-        status = self._waited()
+        try:
+            status = self._waited()
+        except ChildProcessError:  # another thread, which called execve(2), has its number
+            raise Gone from None
         if not os.WIFSTOPPED(status):
             self.ended = status
             raise Gone
