@@ -105,3 +105,26 @@ def test_a_filter_that_we_are_not_under(proc, its, ours, more):
         file.write(line)
     assert has_filter_of_its_own(4711, root) is more
     assert not has_filter_of_its_own(4712, root)
+
+
+def thread(root, number, **said):
+    os.makedirs(f"{root}/4711/task/{number}")
+    with open(f"{root}/4711/task/{number}/status", "w") as file:
+        file.writelines(f"{key}:\t{value}\n" for key, value in said.items())
+
+
+def test_a_process_lives_without_its_first_thread(proc):
+    root = proc(State="Z (zombie)")
+    thread(root, 4711, State="Z (zombie)")
+    with pytest.raises(Unattachable):
+        check(4711, (), root)
+    thread(root, 4712, State="S (sleeping)")
+    check(4711, (), root)
+
+
+def test_a_filter_of_one_thread_only(proc):
+    root = proc(Seccomp_filters="0")
+    thread(root, 4711, Seccomp_filters="0")
+    assert not has_filter_of_its_own(4711, root)
+    thread(root, 4712, Seccomp_filters="1")
+    assert has_filter_of_its_own(4711, root)

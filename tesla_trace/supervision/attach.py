@@ -2,7 +2,8 @@
 
 Facts: a process that is started while we look is below one that we have attached to, and then
 under the same filter; or its parent was not attached to yet, and then it is found when we look
-below that.  A process whose parent ends is below nobody that we look at.
+below that.  A process whose parent ends is below nobody that we look at.  A filter that one has
+which was older than our coming to its parent is not ours.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,9 @@ RING = "anon_inode:[io_uring]"
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that mean: let go."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+"""A second, as /proc/PID/stat has it."""
 
 ROUNDS = 10
 """Looks for processes that are new; one that starts processes without end has orphans anyway."""
@@ -99,6 +104,8 @@ class Attach(Supervisor):
         """Whether by ptrace."""
         self._detach: Detach | None = None
         self._places: list[Rendezvous] = []
+        self._since: dict[int, int] = {}
+        """When we came to each, in the ticks of `proc.started`: its children since are served."""
         self._askers: list[socket.socket] = []
         """Who waits to be told that they are let go."""
         raise_limit()
@@ -126,7 +133,9 @@ class Attach(Supervisor):
         Raises:
             Unattachable: nothing was done.
         """
+        now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS)
         check(process, self._ours)
+        self._since[process] = now
         if self._is_traced or self._trap == PTRACE:
             return self._trace(process, "")
         first = not self._members.processes()
@@ -201,14 +210,31 @@ class Attach(Supervisor):
             for process in new:
                 looked_at.add(process)
                 try:
+                    parent, started = proc.birth(process)
+                except OSError:  # it has ended
+                    continue
+                since = self._since.get(parent, self._since[root])
+                if started > since and self._has_filter(process):  # its parent's, which is ours
+                    self._since[process] = started
+                    continue
+                try:
+                    if started < since and self._has_filter(process):
+                        raise Unattachable(
+                            f"{label(process)} has a filter, which might kill it for a new one;"
+                            " attach to it by itself, or with --trap=seccomp"
+                        )
                     self._attach(process)
-                except Taken:
-                    continue  # it was started since its parent was attached to
+                except Taken as wrong:
+                    if started < since:
+                        self.report.write(f"left alone: {wrong}")
                 except Unattachable as wrong:
                     if proc.state(process) not in ("", "Z", "X"):
                         self.report.write(f"left alone: {wrong}")
                 else:
                     yield process
+
+    def _has_filter(self, process: int) -> bool:
+        return self._trap == AUTO and not self._is_traced and has_filter_of_its_own(process)
 
     def all_gone(self) -> None:
         """They have ended by themselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from pwd import getpwuid
 from typing import Protocol
@@ -57,7 +58,7 @@ def check(process: int, ours: tuple[int, ...], root: str = "/proc") -> None:
     name = f"{printable(status['Name'])} ({process})"
     if _flags(process, root) & PF_KTHREAD:
         raise Unattachable(f"{name} is a thread of the kernel, and makes no system calls")
-    if status["State"][:1] in "ZX":
+    if status["State"][:1] in "ZX" and not _has_other_threads(process, root):
         raise Unattachable(f"{name} has ended already; its parent has not asked for its status yet")
     if tracer := int(status.get("TracerPid", "0")):
         by = _name(tracer, root)
@@ -66,18 +67,33 @@ def check(process: int, ours: tuple[int, ...], root: str = "/proc") -> None:
         raise Unattachable(f"{name} has bound itself to read and write only (seccomp strict mode)")
 
 
+def _has_other_threads(process: int, root: str) -> bool:
+    """Whether some go on, the first one having ended (pthread_exit(3), execve(2) by another)."""
+    for each in Path(f"{root}/{process}/task").glob("*"):
+        with suppress(OSError):
+            if _status(f"{process}/task/{each.name}", root)["State"][:1] not in "ZX":
+                return True
+    return False
+
+
 def has_filter_of_its_own(process: int, root: str = "/proc") -> bool:
-    """Whether it is under a filter that we are not under: of what that does, nothing is known.
+    """Whether it, or a thread of it, is under a filter that we are not under.
+
+    Of what that does, nothing is known.
 
     Before Linux 5.9 the kernel does not tell how many there are.
     """
-    counts = []
-    for each in (process, os.getpid()):
-        try:
-            counts.append(int(_status(each, root).get("Seccomp_filters", "0")))
-        except OSError:
-            return False
-    return counts[0] > counts[1]
+    threads = [f"{process}/task/{each.name}" for each in Path(f"{root}/{process}/task").glob("*")]
+    ours = _filters(f"{os.getpid()}", root)
+    return any(_filters(each, root) > ours for each in (f"{process}", *threads))
+
+
+def _filters(thread: str, root: str) -> int:
+    """How many filters it is under; none when it has ended."""
+    try:
+        return int(_status(thread, root).get("Seccomp_filters", "0"))
+    except OSError:
+        return 0
 
 
 class Who(Protocol):
@@ -130,7 +146,7 @@ def why_not_allowed(process: int, root: str = "/proc", who: Who | None = None) -
     return f"the kernel does not let us trace {name}: a rule of SELinux, AppArmor or the like"
 
 
-def _status(process: int, root: str) -> dict[str, str]:
+def _status(process: int | str, root: str) -> dict[str, str]:
     lines = Path(f"{root}/{process}/status").read_text(errors="replace").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 

@@ -521,3 +521,64 @@ def test_datagram_sockets_are_served_and_given_back():
                 program.until(f"and {word}")
         peer.sendto(b"", peer.getsockname())
         answering.join(LIMIT)
+
+
+def test_one_that_becomes_another_program_all_the_time(built):
+    for _ in range(5):
+        with start(built.path("becoming", "glibc", "fixtures/peers")) as program:
+            program.until("ready")
+            with attached(program.pid, "+dummy") as tracer:
+                tracer.send(signal.SIGTERM)
+                tracer.until("detached")
+                assert tracer.wait() == 0
+
+
+FILTERED = """
+import ctypes, os, signal, struct, sys, threading
+libc = ctypes.CDLL(None)
+def bound(kill):
+    code = [(0x20, 0, 0, 0), (0x15, 0, 1, kill), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7FFF0000)]
+    lines = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in code))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0
+    program = struct.pack("=H6xQ", len(code), ctypes.addressof(lines))
+    assert libc.prctl(22, 2, program, 0, 0) == 0
+    print("ready", flush=True)
+    while True:
+        signal.pause()
+"""
+"""What binds itself to a filter that kills for one call."""
+
+
+def test_a_thread_with_a_filter_that_others_have_not():
+    code = f"{FILTERED}\nthreading.Thread(target=bound, args=(999,)).start()\nsignal.pause()"
+    with start(sys.executable, "-c", code) as program:
+        program.until("ready")
+        ran = run(TESLA_TRACE, "--attach", program.pid, "--trap=seccomp", "+dummy")
+        assert ran.status == 1 and "a thread has a filter that others have not" in ran.err
+        with attached(program.pid, "+dummy") as tracer:
+            assert "by ptrace, which stops at every system call (it has a filter" in tracer.out
+
+
+def test_what_would_die_of_our_filter_is_left_alone():
+    kill = number_of("seccomp")
+    code = f"{FILTERED}\nif not os.fork(): bound({kill})\nprint(os.wait(), flush=True)"
+    with start(sys.executable, "-c", code) as program:
+        program.until("ready")
+        (below,) = children(program.pid)
+        with attached(program.pid, "--tree", "+dummy") as tracer:
+            assert re.search(rf"left alone: \S+ \({below}\) has a filter, which might", tracer.out)
+            assert "more:" not in tracer.out
+        os.kill(below, signal.SIGTERM)
+        program.until(f"({below}, {signal.SIGTERM:d})")
+
+
+def test_one_that_was_let_go_is_not_passed_over_in_silence():
+    code = f"{FILTERED}\nif not os.fork(): signal.pause()\nprint('ready', flush=True)\nos.wait()"
+    with start(sys.executable, "-c", code) as program:
+        program.until("ready")
+        (below,) = children(program.pid)
+        with attached(below, "+dummy") as tracer:
+            tracer.send(signal.SIGTERM)
+            assert tracer.wait() == 0
+        with attached(program.pid, "--tree", "+dummy") as tracer:
+            assert re.search(rf"left alone: \S+ \({below}\) has a filter", tracer.out)
