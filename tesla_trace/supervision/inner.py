@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tesla_trace.flow import Stack
@@ -87,7 +88,8 @@ class Inner(Launch):
 
     def start(self, start: Start, rules: list[Rule], *, epolls: bool) -> tuple[int, Trap]:
         """As `Launch.start`; it is under the filter of the one around us."""
-        return start(entry=_Entry(self._relays, self.keep))
+        keep = partial(self.keep, calls={}, ledger=None)
+        return start(entry=_Entry(self._relays, keep))
 
     def child_changed(self) -> None:
         """Nobody but us knows when the last one is gone."""

@@ -126,17 +126,13 @@ class Launch(Supervisor):
         trapping = Trapping(self.report.write, self._changed, self.keep, kill=self._kill)
         pid, trap = trapping.start(self._trap, start, rules, self.signals, epolls=epolls)
         self._is_told = trapping.tells
-        if trapping.tells:  # what ends with its tracer, or goes on without one
-            self.keep(pid, -1)
         return pid, trap
 
-    def keep(
-        self, pid: int, listener: int, calls: Calls | None = None, ledger: Ledger | None = None
-    ) -> None:
-        """Let the keeper know of the program, before that makes any call."""
+    def keep(self, pid: int, listener: int, calls: Calls, ledger: Ledger | None) -> None:
+        """Let the keeper know of the program, before that runs: see `trapping.Trapping`."""
         if self._end.keeper is not None:
             file = -1 if ledger is None else ledger.file
-            self._end.keeper.keep(listener, calls or {}, ledger=file, program=pid, stay=self._stay)
+            self._end.keeper.keep(listener, calls, ledger=file, program=pid, stay=self._stay)
 
     def child_changed(self) -> None:
         """Take the state of the program, and of orphans that it left to us."""

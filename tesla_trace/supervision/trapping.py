@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from tesla_trace.kernel import filter as filters
 from tesla_trace.kernel.filter import Rule
@@ -24,6 +25,13 @@ Calls = Mapping[int, Mapping[int, str]]
 Start = Callable[..., tuple[int, Any]]
 """`spawn`, with all but how the program is to be trapped."""
 
+
+class Keep(Protocol):
+    """Takes what is to be kept of a program."""
+
+    def __call__(self, pid: int, listener: int, calls: Calls, ledger: Ledger | None) -> object: ...
+
+
 WHY = {errno.EBUSY: "another seccomp listener is around us"}
 
 
@@ -34,8 +42,8 @@ class Trapping:
         say: told of what is not as usual.
         changed: told the wait status when the program stops, continues or ends, where waiting is
             the back end's.
-        keep: told the program's number, the listener, the calls that it gets, and where those are
-            written that wait, before the program makes any.
+        keep: told the program's number before it runs; the listener, the calls that it gets, and
+            where those are written that wait; with ptrace -1, and none.
         kill: with ptrace, let the program die when we do.
     """
 
@@ -43,7 +51,7 @@ class Trapping:
         self,
         say: Callable[[str], object],
         changed: Callable[[int], object],
-        keep: Callable[[int, int, Calls, Ledger], object],
+        keep: Keep,
         *,
         kill: bool = False,
     ) -> None:
@@ -92,7 +100,8 @@ class Trapping:
         from tesla_trace.kernel.ptrace.start import Traced  # it takes 50 ms
 
         self.tells = True
-        entry = Traced(rules, signals, self._changed, kill=self._kill, epolls=epolls)
+        taken = partial(self._keep, listener=-1, calls={}, ledger=None)
+        entry = Traced(rules, signals, self._changed, taken, kill=self._kill, epolls=epolls)
         pid, trap = start(entry=entry)
         if why or entry.everywhere:
             how = "which stops at every system call" if entry.everywhere else "with a filter"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from tesla_trace.kernel import filter as filters
@@ -23,6 +23,7 @@ class Traced:
 
     Args:
         changed: told the wait status when the program stops, continues or ends.
+        taken: told the program's number before it runs.
         kill: it dies when we do.
         epolls: whether the program may start with epoll descriptors.
     """
@@ -32,6 +33,7 @@ class Traced:
         rules: Sequence[Rule],
         signals: Signals,
         changed: Changed,
+        taken: Callable[[int], object],
         *,
         kill: bool = False,
         epolls: bool = True,
@@ -39,6 +41,7 @@ class Traced:
         self._rules = rules
         self._signals = signals
         self._changed = changed
+        self._taken = taken
         self._options = requests.FOLLOW | requests.SYSGOOD | requests.O_TRACESECCOMP
         if kill:
             self._options |= requests.O_EXITKILL
@@ -83,6 +86,7 @@ class Traced:
             tracer = int(proc.status(pid).get("TracerPid", "0"))
             raise TraceError(wrong.errno or 0, tracer) from wrong
         self._everywhere = number == NO_FILTER
+        self._taken(pid)
         return PtraceTrap(
             pid,
             self._rules,
