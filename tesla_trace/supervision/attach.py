@@ -162,8 +162,11 @@ class Attach(Supervisor):
 
     def _served(self, process: int) -> None:
         self._members.add(process)
-        with contextlib.suppress(OSError):  # it has ended, or somebody has taken the place
+        try:
             self._places.append(Rendezvous(self.loop, process, self._asked))
+        except OSError as wrong:
+            if wrong.errno == errno.EADDRINUSE:
+                self.report.write(f"--detach {process} will not find us: somebody has the name")
 
     def _trace(self, process: int, why: str) -> None:
         """The same by ptrace, where there can be no filter of ours."""

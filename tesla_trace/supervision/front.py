@@ -190,7 +190,8 @@ class _Front:
         """The supervisor has ended before the program was said to."""
         _, status = os.waitpid(self._supervisor, 0)
         if os.WIFSIGNALED(status):
-            tell("the supervisor was killed, and its keeper; so the program is, too")
+            then = "trapped calls fail from now on" if self._alone else "so the program is, too"
+            tell(f"the supervisor was killed, and its keeper; {then}")
             kill_all()
             os._exit(LOST)
         os._exit(os.WEXITSTATUS(status) or LOST)

@@ -22,6 +22,9 @@ DETACH = b"detach"
 ROOM = 64 * 1024
 """Bytes of a message at the most."""
 
+PATIENCE = 5.0
+"""Seconds in which who is there takes what is said."""
+
 _PEER = struct.Struct("iII")
 """struct ucred"""
 
@@ -95,6 +98,7 @@ def ask(process: int, word: bytes) -> socket.socket:
         Nobody: there is nobody.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    end.settimeout(PATIENCE)  # whoever took the name may never accept
     try:
         end.connect(address(process))
         if not _is_trusted(end):
@@ -106,6 +110,7 @@ def ask(process: int, word: bytes) -> socket.socket:
     except BaseException:
         end.close()
         raise
+    end.settimeout(None)  # an answer may take as long as the connections do
     return end
 
 

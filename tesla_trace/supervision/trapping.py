@@ -29,7 +29,8 @@ Start = Callable[..., tuple[int, Any]]
 class Keep(Protocol):
     """Takes what is to be kept of a program."""
 
-    def __call__(self, pid: int, listener: int, calls: Calls, ledger: Ledger | None) -> object: ...
+    def __call__(self, pid: int, listener: int, calls: Calls, ledger: Ledger | None) -> object:
+        """See `Trapping`."""
 
 
 WHY = {errno.EBUSY: "another seccomp listener is around us"}
