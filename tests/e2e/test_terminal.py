@@ -6,6 +6,7 @@ import pty
 import signal
 import socket
 import sys
+import termios
 
 import pytest
 
@@ -50,6 +51,11 @@ class Terminal:
     def __init__(self, *job):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # The kernel signals first, and then drops what is on its way (isig() of n_tty.c): by
+            # then the shell may have said that the job has stopped.
+            modes = termios.tcgetattr(0)
+            modes[3] |= termios.NOFLSH
+            termios.tcsetattr(0, termios.TCSANOW, modes)
             words = [sys.executable, "-c", SHELL, *map(str, job)]
             os.execv(words[0], words)
         self.lines = lines(self.fd)
