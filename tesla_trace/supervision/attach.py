@@ -25,7 +25,9 @@ from tesla_trace.kernel.ledger import Ledger
 from tesla_trace.kernel.limits import raise_limit
 from tesla_trace.kernel.members import Joined
 from tesla_trace.kernel.notify import NotifyTrap
-from tesla_trace.kernel.ptrace.attach import install_in, let_go, nudge, trace
+from tesla_trace.kernel.ptrace.attach import nudge, trace
+from tesla_trace.kernel.ptrace.installing import install_in
+from tesla_trace.kernel.ptrace.stopping import let_go
 from tesla_trace.kernel.ptrace.trap import PtraceTrap
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.report import Report

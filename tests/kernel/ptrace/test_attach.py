@@ -15,8 +15,9 @@ from tesla_trace.kernel import proc
 from tesla_trace.kernel.filter import Rule
 from tesla_trace.kernel.libc import libc, number_of
 from tesla_trace.kernel.notify import NotifyTrap
-from tesla_trace.kernel.ptrace import attach, requests
-from tesla_trace.kernel.ptrace.attach import have_called, install_in, nudge
+from tesla_trace.kernel.ptrace import installing, requests, stopping
+from tesla_trace.kernel.ptrace.attach import have_called, nudge
+from tesla_trace.kernel.ptrace.installing import install_in
 from tesla_trace.syscalls import table
 from tests.kernel.child import child
 
@@ -115,7 +116,7 @@ def test_a_call_that_is_trapped_is_served_meanwhile():
 
 def test_a_process_that_does_not_stop_is_given_up_in_time(monkeypatch):
     """As one in vfork(2) does until its child has executed something."""
-    monkeypatch.setattr(attach, "PATIENCE", 0.05)
+    monkeypatch.setattr(installing, "PATIENCE", 0.05)
 
     def wait_for_child(say):
         say("ready")
@@ -126,7 +127,7 @@ def test_a_process_that_does_not_stop_is_given_up_in_time(monkeypatch):
         while proc.state(mine.pid) != "D":
             signal.sigtimedwait([], 0.01)
         with pytest.raises(TimeoutError):
-            attach._stopped(mine.pid, 0.05).__enter__()
+            stopping.stopped(mine.pid, 0.05).__enter__()
         for each in proc.descendants(mine.pid):
             os.kill(each, signal.SIGKILL)
 
