@@ -38,6 +38,9 @@ signal for the program; that the stop of this number (counted from 1) is over fo
 STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 """What a terminal sends to stop a job."""
 
+TOGETHER = 0.02
+"""Seconds in which a signal for the whole job has reached the program too."""
+
 LOST = 125
 """Our exit status where the supervisor died: as env(1) and timeout(1) when they fail themselves."""
 
@@ -138,17 +141,35 @@ class _Front:
         self._signals = signals
         self._stops = 0
         self._program = 0
+        self._went_on: tuple[int, float] | None = None
+        """The stop that we came out of, and when to say so."""
 
     def run(self) -> NoReturn:
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._signals, select.POLLIN)
         while True:
-            for fd, _ in poll.poll():
+            for fd, _ in poll.poll(self._say_late()):
                 if fd == self._channel.fileno():
                     self._told()
                 else:
                     self._signalled()
+
+    def _say_late(self) -> float | None:
+        """Say that we went on, once its time has come; the milliseconds that it has left.
+
+        A shell continues the whole job, so the program too.  Were that said at once, the program
+        might be continued once more on our behalf, a moment after the next Ctrl-Z.
+        """
+        if self._went_on is None:
+            return None
+        stop, time_to_say = self._went_on
+        left = time_to_say - time.monotonic()
+        if left > 0:
+            return 1000 * left + 1
+        self._went_on = None
+        self._say(CONTINUED, stop)
+        return None
 
     def _told(self) -> None:
         word = self._channel.recv(WORD.size)
@@ -176,7 +197,7 @@ class _Front:
             if arrived.number == signal.SIGCHLD:
                 continue  # the end of the channel tells
             if arrived.number == signal.SIGCONT:
-                self._say(CONTINUED, self._stops)
+                self._went_on = self._stops, time.monotonic() + TOGETHER
             elif self._alone and arrived.number in STOPS:
                 take(arrived.number)
             elif self._alone or arrived.sent:

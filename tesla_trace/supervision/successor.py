@@ -30,6 +30,7 @@ from tesla_trace.supervision.front import (
     EXITED,
     LOST,
     SIGNALLED,
+    STARTED,
     STOPPED,
     WORD,
     FrontEnd,
@@ -101,7 +102,7 @@ class _Keeper:
         self._kept: dict[int, Kept] = {}
         self._program = 0
         self._stay = False
-        self._stops = 0
+        self._stops, self._stopped = 0, False
         self._status: int | None = None
         self._poll = select.poll()
         self._ends = Bequeathed(self._poll)
@@ -207,6 +208,9 @@ class _Keeper:
         self._signals.read()  # what was sent before was not meant for the program
         self._poll.register(self._signals, select.POLLIN)
         self._watch_front(select.POLLIN)
+        if self._program:
+            self._tell(STARTED, self._program)  # in case that who died has not
+            self._stopped = proc.is_stopped(self._program)
         self._children_changed()
         if self._front is None:  # who killed it meant the program
             self._send(signal.SIGKILL)
@@ -251,9 +255,10 @@ class _Keeper:
                 if pid != self._program:
                     continue
                 if os.WIFSTOPPED(status):
-                    self._stops += 1
+                    self._stops, self._stopped = self._stops + 1, True
                     self._tell(STOPPED, os.WSTOPSIG(status))
                 elif os.WIFCONTINUED(status):
+                    self._stopped = False
                     self._front_is_to_go_on()
                 else:
                     self._status = status
@@ -285,8 +290,10 @@ class _Keeper:
         what, value = WORD.unpack(word)
         if what == SIGNALLED:
             self._send(value)
-        elif what == CONTINUED and value == self._stops and proc.is_stopped(self._program):
-            self._send(signal.SIGCONT)  # the front alone was continued, from this very stop
+        elif what == CONTINUED:
+            self._children_changed()  # or a stop since then would be undone
+            if self._stopped and value == self._stops:
+                self._send(signal.SIGCONT)  # the front alone was continued, from this very stop
 
     def _send(self, number: int) -> None:
         if self._runs:  # not reaped, so that the number is still the program's
