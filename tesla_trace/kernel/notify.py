@@ -110,6 +110,9 @@ class NotifyTrap:
         self._last = stop = self.received(told)
         return stop
 
+    def linger(self) -> None:
+        pass  # who sleeps is woken on the caller's own CPU, sooner than one that looks can see it
+
     def received(self, told: bytes) -> NotifyStop | None:
         """The call of a notification, by whomever it was received; None if it needs no answer."""
         words = NOTIFICATION.unpack(told)  # id, thread, flags, number, arch, ip, args

@@ -194,6 +194,9 @@ class RelayTrap:
         with suppress(OSError):
             self._events.shutdown(socket.SHUT_RDWR)
 
+    def linger(self) -> None:
+        """As `trap.Trap.linger`: who relays takes longer than it is worth to wait."""
+
     def close(self) -> None:
         """As `trap.Trap.close`."""
         self._events.close()

@@ -215,5 +215,8 @@ class Trap(Protocol):
             EOFError: no process of the program is left.
         """
 
+    def linger(self) -> None:
+        """A call has been answered: the next may come so soon that it does not pay to sleep."""
+
     def close(self) -> None:
         """Let go.  Processes still there get ENOSYS for every call that was trapped."""

@@ -51,6 +51,7 @@ class Serving:
             return self._gone(trap)
         if stop is not None:
             self.answer(stop)
+            trap.linger()
 
     def _gone(self, trap: Trap) -> None:
         self._loop.forget_trap(trap.fileno())

@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -33,6 +34,12 @@ from tesla_trace.kernel.ptrace.stop import PtraceStop
 from tesla_trace.kernel.ptrace.tracee import Tracee
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.kernel.trap import Gone
+
+SPIN = 50e-6
+"""Seconds that we look for the next call without sleeping: to be woken takes about as long."""
+
+REST = 16
+"""Calls after one that none came so soon after, until we look again."""
 
 X32 = 0x40000000
 """The bit that tells calls of the x32 kind from those of x86-64."""
@@ -88,6 +95,8 @@ class PtraceTrap:
         self._tracees = {program: Tracee(program, everywhere=everywhere, filters=self._filters)}
         self._events: deque[tuple[int, int]] = deque()
         self._started = False
+        self._vain = 0
+        """Calls after which we are not to look for the next one without sleeping."""
         self._over = False
         """Whether nobody is left to hear of."""
         self._threads = Threads()
@@ -117,6 +126,19 @@ class PtraceTrap:
             raise EOFError
         return None
 
+    def linger(self) -> None:
+        """See `trap.Trap`.  What is seen here `next` gives: SIGCHLD tells of it, as of all."""
+        if self._vain:
+            self._vain -= 1
+            return
+        end = time.monotonic() + SPIN
+        while (event := self._look()) == NOTHING:
+            if time.monotonic() > end:
+                self._vain = REST
+                return
+            os.sched_yield()  # whoever wants this CPU has it
+        self._events.append(event)
+
     def close(self) -> None:
         """See `trap.Trap`."""
         os.close(self._children)
@@ -127,16 +149,21 @@ class PtraceTrap:
             os.read(self._children, 128)
         except BlockingIOError:
             pass
+        event = self._look()
+        if event[1] == AT_FILTER and len(self._tracees) == 1:
+            return self._happened(*event)  # it has no more to tell while it is stopped
+        while event != NOTHING:
+            self._events.append(event)
+            event = self._look()
+        return None
+
+    def _look(self) -> tuple[int, int]:
+        """The next wait status that there is to hear of, and whose."""
         try:
-            event = os.waitpid(-1, LOOK)
-            if event[1] == AT_FILTER and len(self._tracees) == 1:
-                return self._happened(*event)  # it has no more to tell while it is stopped
-            while event != NOTHING:
-                self._events.append(event)
-                event = os.waitpid(-1, LOOK)
+            return os.waitpid(-1, LOOK)
         except ChildProcessError:
             self._over = True
-        return None
+            return NOTHING
 
     def _happened(self, thread: int, status: int) -> PtraceStop | None:
         """Do what a wait status asks for; gives a stop at a call that is trapped."""
