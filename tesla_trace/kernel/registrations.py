@@ -123,10 +123,11 @@ def _entries(epoll: int, text: str, inode: int) -> Iterator[Registration]:
             yield Registration(epoll, int(number), int(events, 16), int(data, 16))
 
 
-def move(thread: int, found: Iterable[Registration], old: int, new: int) -> None:
+def move(thread: int, found: list[Registration], old: int, new: int) -> None:
     """Make registrations of `old` the same ones of `new`; one that is gone by now is left so."""
-    with contextlib.suppress(OSError):
-        _apart().do(lambda: _move(thread, list(found), old, new))
+    if found:  # two threads of ours take turns for it, which takes longer than all else here
+        with contextlib.suppress(OSError):
+            _apart().do(lambda: _move(thread, found, old, new))
 
 
 @functools.cache
