@@ -88,6 +88,15 @@ def test_a_program_that_executes_one_of_another_width(built, builds):
     check(run(program, other), traced, "inherit")
 
 
+@each_build
+@pytest.mark.parametrize("ours", [[], PTRACE], ids=["seccomp", "ptrace"])
+def test_a_thread_that_executes_takes_the_number_of_the_leader(built, build, ours):
+    """Which was about to get a socket."""
+    program = built.path("succeed", build)
+    traced = under(["+dummy"], program, 50, ours=ours)
+    assert (traced.status, traced.out, traced.err) == (0, "done\n", "")
+
+
 @pytest.mark.needs("microsocks")
 @each_client
 def test_through_a_proxy(client, proxy, web):

@@ -37,6 +37,8 @@ class Roused(NamedTuple):
     """Its wait status: it has died."""
     signal: int = 0
     """The signal that it stopped for."""
+    replaced: bool = False
+    """It is gone: see `inject.Injection`."""
 
 
 def fall_asleep(tracee: Tracee, audit: int) -> bytes:
@@ -83,6 +85,8 @@ def rouse(tracee: Tracee, event: Callable[[int], int]) -> Roused | None:
     if not os.WIFSTOPPED(status):
         return Roused(ended=status)
     number = os.WSTOPSIG(status)
+    if requests.event(status) == requests.EVENT_EXEC:
+        return Roused(replaced=True)
     if requests.event(status) or number == requests.SIGTRAP_AT_CALL:
         # In a stop of its process it sees that one again, once it goes on: we have asked for one.
         if number in STOPS:

@@ -14,6 +14,8 @@ Facts, and what they mean for us:
   process is looked at again by that last stop of ours.
 - Below the stack pointer and the red zone there is room that nobody uses: of a goroutine's stack
   some hundred bytes.
+- Where another traced thread calls execve(2), what tells of it stands where the first thread of the
+  process stood, and has its number: the registers are the new program's, and none of our business.
 - A thread that makes a call may be frozen by its cgroup, and then we wait, as its program does.
 """
 
@@ -52,7 +54,8 @@ class Injection:
         instruction: where one has been found that makes a call, for it takes a while to find.
 
     Raises:
-        Gone: the thread has died; `ended` is its wait status.
+        Gone: the thread has died; `ended` is its wait status, or `replaced` says that another
+            has its number.
         OSError: ENOSYS, it is of an unknown kind.
     """
 
@@ -62,6 +65,8 @@ class Injection:
         self.thread = thread
         self.ended: int | None = None
         """The wait status of the thread, once it has died."""
+        self.replaced = False
+        """Whether another thread, which has executed another program, is stopped in its place."""
         self.stopped_again = False
         """Whether its process was to stop meanwhile."""
         self._begun = begun
@@ -172,6 +177,9 @@ class Injection:
                     return
             elif event == requests.EVENT_STOP:
                 self.stopped_again = True
+            elif event == requests.EVENT_EXEC:
+                self.replaced = True
+                raise Gone
             elif not event:
                 self._signals.append(number)
                 if number != signal.SIGSTOP:  # a fault: it cannot make calls

@@ -35,6 +35,9 @@ class Events(Protocol):
     def ended(self, thread: int, status: int) -> None:
         """This thread has ended."""
 
+    def replaced(self, thread: int) -> None:
+        """This thread has ended, and one that has executed a program is stopped in its place."""
+
     def is_stopping(self, process: int) -> bool:
         """Whether a thread of that process is in a stop of all of it."""
 
@@ -188,9 +191,13 @@ class PtraceStop(Caller):
                 return
             if status.ended is not None:
                 return self._events.ended(self.thread, status.ended)
+            if status.replaced:
+                return self._events.replaced(self.thread)
             self.signal = status.signal
         self._tracee.restore(before)
 
     def _lost(self, on: Injection) -> None:
         if on.ended is not None:
             self._events.ended(self.thread, on.ended)
+        elif on.replaced:
+            self._events.replaced(self.thread)

@@ -18,6 +18,7 @@ Facts, and what they mean for us:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -289,6 +290,11 @@ class PtraceTrap:
         """See `stop.Events`."""
         listening = (each.thread for each in self._tracees.values() if each.listening)
         return any(thread in proc.threads(process) for thread in listening)
+
+    def replaced(self, thread: int) -> None:
+        """See `stop.Events`."""
+        with contextlib.suppress(ProcessLookupError):
+            self._executed(self._expect(thread))
 
     def _executed(self, tracee: Tracee) -> None:
         before = requests.message(tracee.thread)
