@@ -4,6 +4,9 @@ Facts, besides those of `kernel.ledger`: a call that the dead one was about to a
 descriptor already; it is answered once more.  What is received at the same moment has a number a
 little above that of the last one in the ledger, for calls that a signal has taken away meanwhile
 have had numbers too.
+
+The listener hangs up a moment before the parent of the last process hears of its end.  Calls that
+are to be told later are over by then, and the listener's number may soon be another file's.
 """
 
 from __future__ import annotations
@@ -58,8 +61,7 @@ class Keeping:
     def __init__(self, policy: OnCrash, poll: select.poll) -> None:
         self._policy = policy
         self._answer = ANSWERS[policy]
-        self._patience = Patience(time.monotonic)
-        self._traps: dict[int, NotifyTrap] = {}
+        self._traps: dict[int, tuple[NotifyTrap, Patience]] = {}
         self._poll = poll
 
     @property
@@ -69,15 +71,15 @@ class Keeping:
 
     def take_over(self, kept: Kept) -> None:
         """Answer what waits, and from now on whatever comes."""
-        trap = NotifyTrap(kept.listener, kept.calls)
-        self._traps[kept.listener] = trap
+        trap, patience = NotifyTrap(kept.listener, kept.calls), Patience(time.monotonic)
+        self._traps[kept.listener] = trap, patience
         self._poll.register(kept.listener, select.POLLIN)
         if kept.ledger < 0:
             return
         told = owed(kept.ledger)
         os.close(kept.ledger)
         for each in told:
-            self._serve(trap.received(each))
+            self._serve(trap.received(each), patience)
         if told:
             self._serve_unseen(trap, _ID.unpack_from(told[0])[0])
 
@@ -92,11 +94,11 @@ class Keeping:
                     stop.fail(errno.ENETDOWN)
                 break
 
-    def _serve(self, stop: NotifyStop | None) -> None:
+    def _serve(self, stop: NotifyStop | None, patience: Patience) -> None:
         if stop is None or not stop.waiting():
             return
         try:
-            self._answer(stop, self._patience.fail)
+            self._answer(stop, patience.fail)
         except Gone:
             pass
         except Exception:  # never let through because something went wrong
@@ -104,20 +106,23 @@ class Keeping:
 
     def wait(self) -> float | None:
         """Milliseconds after which `serve` is to be called, whatever happens; None for never."""
-        late = self._patience.wait()
+        waits = [patience.wait() for _, patience in self._traps.values()]
+        late = min((each for each in waits if each is not None), default=None)
         return None if late is None else 1000 * late + 1
 
     def serve(self, ready: Iterable[tuple[int, int]]) -> None:
         """Answer what these descriptors have that polled so, and what is late."""
         for fd, _ in ready:
-            if (trap := self._traps.get(fd)) is not None:
+            if fd in self._traps:
+                trap, patience = self._traps[fd]
                 try:
-                    self._serve(trap.next())
+                    self._serve(trap.next(), patience)
                 except EOFError:
                     self._poll.unregister(fd)
                     del self._traps[fd]
                     trap.close()
-        self._patience.tell()
+        for _, patience in self._traps.values():
+            patience.tell()
 
 
 def keep(all_kept: Iterable[Kept], policy: OnCrash) -> None:

@@ -79,6 +79,12 @@ def connect(say):
             say(errno.errorcode[wrong.errno])
 
 
+def connects_for_ever(say):
+    while True:
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.connect(("127.0.0.1", 9))
+
+
 def connect_in_threads(count):
     import threading
 
@@ -137,6 +143,17 @@ def test_the_end_of_the_last_process():
             ready = poll.poll(10_000)
             assert ready
             keeping.serve(ready)
+
+
+def test_the_end_of_one_who_was_to_be_told_later():
+    """Nobody is told any more, by whatever has the listener's number then."""
+    with under_a_filter(connects_for_ever) as (made, listener):
+        poll, keeping = taken_over(listener, Ledger(), OnCrash.CLOSED)
+        while keeping.wait() is None:
+            keeping.serve(poll.poll(10_000))
+        os.kill(made.pid, signal.SIGKILL)
+        keeping.serve(poll.poll(10_000))
+        assert keeping.over and keeping.wait() is None
 
 
 def test_a_whole_process_of_it():
