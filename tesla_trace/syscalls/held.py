@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket as sockets
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EINTR
@@ -19,7 +20,9 @@ GLANCE = 0.02
 
 
 SHARE = 0.05
-"""Of our time, what the looks may take: with many calls there is longer between them."""
+"""Of our time, what the looks may take: with many calls there is longer between them.  Only what
+we work counts: on a busy machine others have the CPU for some milliseconds of a look, and a Ctrl-Z
+would have to wait for twenty times as long."""
 
 _TIMEVAL = struct.Struct("ll")
 
@@ -51,10 +54,15 @@ class Waiting:
 
 
 class Held:
-    """All calls that wait."""
+    """All calls that wait.
 
-    def __init__(self, loop: Loop) -> None:
+    Args:
+        worked: seconds for which we have had a CPU.
+    """
+
+    def __init__(self, loop: Loop, worked: Callable[[], float] = time.thread_time) -> None:
         self._loop = loop
+        self._worked = worked
         self._all: dict[Stop, Waiting] = {}
         self._by_thread: dict[int, Stop] = {}
         self._alarm: Alarm | None = None
@@ -101,7 +109,7 @@ class Held:
             waiting.stop.fail(waiting.late)
 
     def _look(self) -> None:
-        now = self._loop.now()
+        begun = self._worked()
         for stop, waiting in list(self._all.items()):
             if not stop.waiting():
                 self._drop(waiting)
@@ -114,6 +122,6 @@ class Held:
                     stop.fail(EINTR)
                 else:
                     stop.restart()
-        took = self._loop.now() - now
-        patience = max(GLANCE, took / SHARE)
-        self._alarm = self._loop.at(now + patience, self._look) if self._all else None
+        patience = max(GLANCE, (self._worked() - begun) / SHARE)
+        again = self._loop.now() + patience
+        self._alarm = self._loop.at(again, self._look) if self._all else None

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tesla_trace.syscalls.held import GLANCE, Held, Waiting, time_limit
+from tesla_trace.syscalls.held import GLANCE, SHARE, Held, Waiting, time_limit
 from tesla_trace.testing.playbook import HandClock
 from tests.syscalls.stop import FakeStop
 
@@ -16,9 +16,20 @@ def clock():
     return HandClock()
 
 
+class Work:
+    """The work that we have done, in seconds."""
+
+    done = 0.0
+
+
 @pytest.fixture
-def held(clock):
-    return Held(clock)
+def work():
+    return Work()
+
+
+@pytest.fixture
+def held(clock, work):
+    return Held(clock, lambda: work.done)
 
 
 @pytest.fixture
@@ -84,6 +95,31 @@ def test_retried(clock, hold):
     clock.advance(10 * GLANCE)
     assert next(tries, "over") == "over"
     assert stop.dropped == []
+
+
+def test_many_calls_are_looked_at_less_often(clock, work, hold):
+    looks = []
+
+    def look():
+        looks.append(clock.now())
+        work.done += 2 * GLANCE
+
+    hold(retry=look)
+    clock.advance(10 * GLANCE / SHARE)
+    assert 4 <= len(looks) <= 6
+
+
+def test_a_look_that_others_delay_is_no_reason_to_wait_for_the_next(clock, hold):
+    """On a busy machine the supervisor loses the CPU in the middle of one."""
+    looks = []
+
+    def look():
+        looks.append(clock.now())
+        clock.time += 2 * GLANCE
+
+    hold(retry=look)
+    clock.advance(10 * GLANCE / SHARE)
+    assert len(looks) > 60
 
 
 def test_looks_end_with_the_last_call(clock, held, hold):
