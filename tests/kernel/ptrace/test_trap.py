@@ -1,11 +1,13 @@
 """What the trap does between calls; with programs, it is tested end to end."""
 
+import itertools
 import os
+import types
 
 import pytest
 
 from tesla_trace.kernel.ptrace import trap as traps
-from tesla_trace.kernel.ptrace.trap import NOTHING, REST, PtraceTrap
+from tesla_trace.kernel.ptrace.trap import NOTHING, REST, SPIN, PtraceTrap
 
 PROGRAM = 2**22
 """No process has this number, the least that is too large: see proc(5), pid_max."""
@@ -17,6 +19,8 @@ def told(monkeypatch):
     says = []
     monkeypatch.setattr(traps.os, "waitpid", lambda *_: says.pop(0) if says else NOTHING)
     monkeypatch.setattr(traps.proc, "status", lambda _: {})
+    clock = itertools.count(step=SPIN / 5)  # a look takes as long as that, on any machine
+    monkeypatch.setattr(traps, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     return says
 
 
