@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from tesla_trace.flow import Stack, parse
-from tesla_trace.kernel import sockaddr
+from tesla_trace.kernel import proc, sockaddr
 from tesla_trace.kernel.thread import Threads
 from tesla_trace.syscalls.arguments.flags import (
     MSG_DONTWAIT,
@@ -366,11 +366,17 @@ def test_an_error_behind_some_is_told_later(bench):
 
 
 def test_the_copy_of_the_programs_end_is_given_back(bench):
-    before = len(os.listdir("/proc/self/fd"))
+    name = os.readlink(f"/proc/self/fd/{bench.end.fileno()}")
+
+    def copies():
+        return [each for _, each in proc.files(os.getpid())].count(name) - 1
+
+    assert copies() == 0
     stop = bench.recvfrom()
+    assert not stop.answers and copies() == 1
     bench.arrive(b"x")
-    assert stop.answers and len(os.listdir("/proc/self/fd")) == before + 1
-    bench.world.until(lambda: len(os.listdir("/proc/self/fd")) == before)
+    assert stop.answers
+    bench.world.until(lambda: copies() == 0)
 
 
 def test_it_is_kept_while_a_call_waits(bench):
