@@ -17,8 +17,9 @@ from typing import NoReturn
 from tesla_trace.doctor.probe import WAYS, Absent, Probe
 from tesla_trace.doctor.probes import PROBES
 
-LIMIT = 5.0
-"""Seconds that a probe may take."""
+LIMIT = 20.0
+"""Seconds that a probe may take; what would hang for ever is ended then.  One imports what it
+tries: 5 s are too few for a user for whom Python keeps nothing compiled, on a busy machine."""
 
 NOT_HERE = 3
 """Exit status where programs cannot be run."""
