@@ -67,6 +67,7 @@ def with_late_peer(run, channel):
         return run(int(peer.until("\n")), channel, limit=3 * LIMIT)
 
 
+@pytest.mark.timeout(6 * LIMIT)
 def test_connect_that_takes_a_while(built, tmp_path):
     programs = [built.path("late", build) for build in BUILDS]
     ways = [functools.partial(run, program) for program in programs]
