@@ -122,6 +122,13 @@ def test_a_process_lives_without_its_first_thread(proc):
     check(4711, (), root)
 
 
+def test_a_thread_may_take_the_place_of_the_first_while_we_look(proc):
+    root = proc(State="Z (zombie)")
+    thread(root, 4711, State="Z (zombie)")
+    os.mkdir(f"{root}/4711/task/4712")  # it was listed, and cannot be read
+    check(4711, (), root)
+
+
 def test_a_filter_of_one_thread_only(proc):
     root = proc(Seccomp_filters="0")
     thread(root, 4711, Seccomp_filters="0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from pwd import getpwuid
 from typing import Protocol
@@ -68,11 +67,16 @@ def check(process: int, ours: tuple[int, ...], root: str = "/proc") -> None:
 
 
 def _has_other_threads(process: int, root: str) -> bool:
-    """Whether some go on, the first one having ended (pthread_exit(3), execve(2) by another)."""
+    """Whether some go on, the first one having ended (pthread_exit(3), execve(2) by another).
+
+    One that has gone since it was listed may have taken the number of the first.
+    """
     for each in Path(f"{root}/{process}/task").glob("*"):
-        with suppress(OSError):
+        try:
             if _status(f"{process}/task/{each.name}", root)["State"][:1] not in "ZX":
                 return True
+        except OSError:
+            return True
     return False
 
 
