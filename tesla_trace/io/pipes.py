@@ -11,7 +11,7 @@ Facts (Linux 6.18), and what they mean for us:
   that is behind it unread.  So at the mark we do not splice; and neither EAGAIN nor 0 tells us
   anything but to read.
 - A pipe has a slot for each piece that was sent, however small: it may be full with 256 bytes in
-  it, which is EAGAIN as well.
+  it, which is EAGAIN as well.  And a piece may be of 32 KiB: it may take eight times its size.
 - An error of a socket is told once, to splice as to recv and send: it must not be lost here.
 - There is no MSG_NOSIGNAL: SIGPIPE comes with EPIPE.  Python ignores it.
 """
@@ -60,13 +60,16 @@ class Pipe:
         raise OSError(errno.EPERM, "a large pipe is refused")
 
     def fill(self, source: int) -> int:
-        """Take what a socket has; 0 if there is nothing to take in this way.
+        """Take what a socket has, no more than is to be held; 0 if there is nothing to take so.
 
         Raises:
             OSError: the socket's.
         """
+        room = self._room - self.holds
+        if not room:
+            return 0
         try:
-            taken = os.splice(source, self._into, self._room, flags=FLAGS)
+            taken = os.splice(source, self._into, room, flags=FLAGS)
         except BlockingIOError:
             return 0
         except OSError as wrong:

@@ -53,6 +53,18 @@ def test_pipes_are_large(pipes):
     pipe.let_go()
 
 
+def test_a_pipe_takes_no_more_than_its_size(pipes):
+    pipe = pipes.take()
+    size = fcntl.fcntl(pipe._into, fcntl.F_GETPIPE_SZ)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(NOISE)
+        while pipe.fill(ours.fileno()) and pipe.holds <= size:
+            theirs.send(NOISE)
+    assert size // 2 < pipe.holds <= size
+    pipe.let_go()
+
+
 def test_there_is_an_end_to_them(pipes):
     taken = [pipes.take() for _ in range(MOST)]
     assert None not in taken and pipes.take() is None
