@@ -5,7 +5,6 @@ Each is a context that gives where it listens, and lasts until it is left.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.machine import HERE, need
+from fixtures.peers.ports import free_port
 
 PATIENCE = 10.0
 """Seconds until a program must have begun to listen."""
@@ -55,13 +55,6 @@ verifyPeer = yes
 sslVersionMin = TLSv1.3
 ciphersuites = TLS_AES_256_GCM_SHA384
 """
-
-
-def free_port() -> int:
-    """A port that nobody uses now, for programs that cannot choose one themselves."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager

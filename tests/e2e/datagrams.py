@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fixtures.peers.ports import free_port
 from tests.e2e.apart import with_hosts
-from tests.e2e.peers import answers, free_port
+from tests.e2e.peers import answers
 from tests.e2e.process import eventually, start
 
 DANTE = """\

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fixtures.peers.ports import free_port
 from tests.e2e.apart import with_hosts
 from tests.e2e.process import eventually, start
 
@@ -24,13 +25,6 @@ LONG = b"and on and on\n" * 2**18
 
 PAGES = {"/big": BIG, "/long": LONG}
 """What the origin has besides HELLO."""
-
-
-def free_port() -> int:
-    """A port that nobody uses now, for programs that cannot choose one themselves."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:

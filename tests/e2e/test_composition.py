@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from tests.e2e.peers import answers, free_port
+from fixtures.peers.ports import free_port
+from tests.e2e.peers import answers
 from tests.e2e.process import TESLA_TRACE, eventually, run, start, under
 from tests.e2e.test_servers import NGINX
 

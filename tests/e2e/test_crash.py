@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
+from fixtures.peers.ports import free_port
 from tesla_trace.kernel.libc import number_of
 from tests.e2e.attaching import attached
-from tests.e2e.peers import answers, free_port
+from tests.e2e.peers import answers
 from tests.e2e.process import (
     TESLA_TRACE,
     alive,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.peers.ports import free_port
 from tesla_trace.keygen import keygen
-from tests.e2e.peers import answers, free_port
+from tests.e2e.peers import answers
 from tests.e2e.process import TESLA_TRACE, eventually, run, start, supervisor_of, under
 from tests.e2e.tap import tapped
 

@@ -10,8 +10,9 @@ import threading
 import pytest
 
 from fixtures.peers.http_proxy import HttpProxy
+from fixtures.peers.ports import free_port
 from fixtures.peers.socks_server import SocksServer
-from tests.e2e.peers import HELLO, free_port, microsocks
+from tests.e2e.peers import HELLO, microsocks
 from tests.e2e.process import TESLA_TRACE, alive, children, eventually, start, supervisor_of, under
 
 

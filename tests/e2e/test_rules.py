@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from fixtures.peers.http_proxy import HttpProxy
+from fixtures.peers.ports import free_port
 from tesla_trace.cli.words import DATAPATHS
 from tests.e2e.datagrams import echo
-from tests.e2e.peers import HELLO, answers, free_port, origin
+from tests.e2e.peers import HELLO, answers, origin
 from tests.e2e.process import TESLA_TRACE, run, start, under
 from tests.e2e.rungs import ways
 

@@ -9,7 +9,8 @@ import urllib.request
 
 import pytest
 
-from tests.e2e.peers import answers, free_port, redis
+from fixtures.peers.ports import free_port
+from tests.e2e.peers import answers, redis
 from tests.e2e.process import TESLA_TRACE, eventually, run, start
 from tests.e2e.rungs import RUNGS, each_rung, ways
 

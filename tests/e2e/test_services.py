@@ -13,7 +13,8 @@ import time
 import pytest
 
 from fixtures.pace import Echo, Sink
-from tests.e2e.peers import LONG, free_port
+from fixtures.peers.ports import free_port
+from tests.e2e.peers import LONG
 from tests.e2e.process import LIMIT, TESLA_TRACE, run, start, under
 from tests.e2e.test_servers import nginx
 

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
+from fixtures.peers.ports import free_port
 from tests.certificates import PAST, Authority
 from tests.e2e.apart import with_hosts
-from tests.e2e.peers import answers, free_port, microsocks
+from tests.e2e.peers import answers, microsocks
 from tests.e2e.process import TESLA_TRACE, eventually, run, start, under
 from tests.e2e.test_names import LOOK_UP
 from tests.e2e.test_servers import PAGE, listens, nginx
