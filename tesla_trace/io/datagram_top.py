@@ -122,14 +122,7 @@ class DatagramTop(FlowHandler):
         if not self._queue and self._owner.offered(data, label):
             self.ctx.flow.into += len(data)
             return True
-        if self._queue or not self._put(data, label):
-            self._queue.append((data, label))
-            self._queued += len(data) + OVERHEAD
-            self._watch.want(WRITE, True)
-            if self._queued > FULL and self._may_avail:
-                self._may_avail = False
-                self.may_avail(False)
-        else:
+        if self._put_or_wait(data, label):
             self._owner.arrived()
         return True
 
@@ -149,6 +142,23 @@ class DatagramTop(FlowHandler):
     def undelivered(self, source: FlowHandler, error: OSError) -> None:
         """Tell the owner."""
         self._owner.undelivered(error)
+
+    def again(self, data: bytes, label: Label) -> None:
+        """Put one that reached nobody before the program once more, behind what there is."""
+        self.ctx.flow.into -= len(data)
+        self._put_or_wait(data, label)
+
+    def _put_or_wait(self, data: bytes, label: Label) -> bool:
+        """Put a datagram before the program, or later when there is room; whether that was now."""
+        if not self._queue and self._put(data, label):
+            return True
+        self._queue.append((data, label))
+        self._queued += len(data) + OVERHEAD
+        self._watch.want(WRITE, True)
+        if self._queued > FULL and self._may_avail:
+            self._may_avail = False
+            self.may_avail(False)
+        return False
 
     def wake(self) -> None:
         """Let whoever waits for a datagram find out about an error."""

@@ -184,9 +184,13 @@ class _Receiving:
     def _give_back(self) -> None:
         """A signal took the call away: what it took is for the next, behind what there is."""
         taken, self._taken = self._taken, []
+        top = self._socket.top
         with suppress(OSError):
             for data, label in taken:
-                self._socket.pair.send(data, label)
+                if top is not None and not top.closed:
+                    top.again(data, label)
+                else:
+                    self._socket.pair.send(data, label)
 
     def _receive(self, app: sockets.socket) -> int:
         """One datagram into the next message; the size that the call is to tell of it."""

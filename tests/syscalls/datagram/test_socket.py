@@ -215,6 +215,20 @@ def test_what_a_signal_kept_from_one_is_for_the_next(bench):
     assert bench.recvfrom(flags=MSG_DONTWAIT).answers == ["EAGAIN"]
 
 
+def test_what_a_signal_kept_from_one_is_not_lost_where_there_is_no_room(bench):
+    waits = bench.recvfrom()
+    sent = [b"%d" % number for number in range(400)]
+    for each in sent:
+        bench.arrive(each)
+    assert waits.answers == [1] and bench.socket.top._queued
+    waits.undo()
+    heard = []
+    while isinstance((stop := bench.recvfrom(flags=MSG_DONTWAIT)).answers[0], int):
+        heard.append(got(stop)[1])
+        bench.world.turn()
+    assert heard == [*sent[1:], sent[0]]
+
+
 @pytest.mark.parametrize(
     ("size", "flags", "answer", "data"),
     [(2, 0, 2, b"lo"), (2, MSG_TRUNC, 4, b"lo"), (0, 0, 0, b""), (0, MSG_TRUNC, 4, b"")],
