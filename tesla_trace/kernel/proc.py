@@ -200,13 +200,21 @@ def files(thread: int) -> Iterator[tuple[int, str]]:
     except OSError:
         return
     try:
-        for name in os.listdir(folder):
+        for name in _listed(folder):
             try:
                 yield int(name), os.readlink(name, dir_fd=folder)
             except OSError:
                 continue
     finally:
         os.close(folder)
+
+
+def _listed(folder: int) -> list[str]:
+    """What is in an open folder; nothing if whom it is about is gone by now."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
 def flags(thread: int, fd: int) -> int:

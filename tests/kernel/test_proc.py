@@ -28,6 +28,17 @@ def test_nobody():
     assert proc.closes_on_exec(nobody, 0) is False
 
 
+def test_who_goes_while_his_descriptors_are_listed():
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    folder = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert proc._listed(folder) == []
+    os.close(folder)
+
+
 def test_close_on_exec():
     with socket.socket() as one:
         assert proc.closes_on_exec(os.getpid(), one.fileno())
