@@ -56,8 +56,10 @@ class Serving:
     def _gone(self, trap: Trap) -> None:
         self._loop.forget_trap(trap.fileno())
         self._traps.remove(trap)
-        if not self._traps:
+        if self._traps:
+            self.session.held.drop_gone()
+        else:
             self.session.end()
-        trap.close()
+        trap.close()  # nobody answers by it any more: its number may be another file's soon
         if not self._traps:
             self._over()

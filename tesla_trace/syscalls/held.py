@@ -93,6 +93,12 @@ class Held:
         if stop is not None:
             self._drop(self._all[stop])
 
+    def drop_gone(self) -> None:
+        """Let those calls go whose callers are gone: what trapped them is about to close."""
+        for stop, waiting in list(self._all.items()):
+            if not stop.waiting():
+                self._drop(waiting)
+
     def clear(self) -> None:
         """Nobody is left to be answered."""
         for stop in list(self._all):

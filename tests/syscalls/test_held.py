@@ -82,6 +82,16 @@ def test_released(clock, held, hold):
     assert stop.answers == [] and stop.dropped == []
 
 
+def test_those_who_are_gone_are_dropped_at_once(clock, held, hold):
+    """And not at the next look, before which something may come for them."""
+    gone, other = hold(1.0), hold(1.0)
+    gone.is_gone = True
+    held.drop_gone()
+    assert gone.dropped == [gone] and not other.dropped
+    clock.advance(2)
+    assert gone.answers == [] and other.answers == ["EAGAIN"]
+
+
 def test_gone(clock, hold):
     stop = hold(1.0)
     stop.is_gone = True
