@@ -302,6 +302,9 @@ class Attach(Supervisor):
     def front_went_on(self, stop: int) -> None:
         """The processes are not stopped with it."""
 
+    def front_asks(self, stop: int) -> None:
+        """It is told of no stop."""
+
 
 def _answer(asker: socket.socket, said: str) -> None:
     with asker, contextlib.suppress(OSError):

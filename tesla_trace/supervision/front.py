@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 WORD = struct.Struct("=ii")
 """One message of the channel: what, and a number."""
 
-STARTED, EXITED, STOPPED, SIGNALLED, CONTINUED = range(5)
+STARTED, EXITED, STOPPED, SIGNALLED, CONTINUED, STILL = range(6)
 """From the supervisor: the program's number; its wait status; the signal that stopped it.  To it: a
-signal for the program; that the stop of this number (counted from 1) is over for the front."""
+signal for the program; that the stop of this number (counted from 1) is over for the front.  Both
+ways: whether the program is still in the stop of this number, and that it is."""
 
 STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 """What a terminal sends to stop a job."""
@@ -139,7 +140,7 @@ class _Front:
         self._supervisor = supervisor
         self._channel = channel
         self._signals = signals
-        self._stops = 0
+        self._stops, self._stopped_by = 0, 0
         self._program = 0
         self._went_on: tuple[int, float] | None = None
         """The stop that we came out of, and when to say so."""
@@ -182,11 +183,17 @@ class _Front:
         if what == STARTED:
             self._program = value
         elif what == STOPPED:
-            self._stops += 1
+            self._stops, self._stopped_by = self._stops + 1, value
             # The Ctrl-Z may have stopped us too, before we came out of the stop before; then we are
             # late, and the shell has continued both of us since.
-            if proc.is_stopped(self._program):
+            state = proc.state(self._program)
+            if state == "T":
                 take(value)
+            elif state == "t":  # as one that is traced is at a call, too: who traces it knows
+                self._say(STILL, self._stops)
+        elif what == STILL:
+            if value == self._stops:
+                take(self._stopped_by)
         elif os.WIFSIGNALED(value):
             # One core file is enough, and it is the program's.
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

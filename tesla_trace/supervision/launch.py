@@ -20,7 +20,7 @@ from tesla_trace.kernel.spawn import spawn
 from tesla_trace.kernel.thread import EPOLL
 from tesla_trace.kernel.trap import Trap
 from tesla_trace.report import Report
-from tesla_trace.supervision.front import STARTED, STOPPED, FrontEnd, let_go
+from tesla_trace.supervision.front import STARTED, STILL, STOPPED, FrontEnd, let_go
 from tesla_trace.supervision.nesting import Nesting
 from tesla_trace.supervision.supervisor import Supervisor
 from tesla_trace.supervision.trapping import SECCOMP, Calls, Start, Trapping
@@ -205,6 +205,12 @@ class Launch(Supervisor):
         self._awake = stop
         if self._stopped and stop == self._stops:
             self.signalled(signal.SIGCONT)
+
+    def front_asks(self, stop: int) -> None:
+        """It is late, or the program is traced."""
+        self.child_changed()
+        if self._stopped and stop == self._stops:
+            self.say(STILL, stop)
 
     def _wake_front(self, stop: int) -> None:
         """Unless the front went on by itself, somebody continued the program alone."""

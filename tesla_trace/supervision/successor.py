@@ -31,6 +31,7 @@ from tesla_trace.supervision.front import (
     LOST,
     SIGNALLED,
     STARTED,
+    STILL,
     STOPPED,
     WORD,
     FrontEnd,
@@ -294,6 +295,10 @@ class _Keeper:
             self._children_changed()  # or a stop since then would be undone
             if self._stopped and value == self._stops:
                 self._send(signal.SIGCONT)  # the front alone was continued, from this very stop
+        elif what == STILL:
+            self._children_changed()
+            if self._stopped and value == self._stops:
+                self._tell(STILL, value)
 
     def _send(self, number: int) -> None:
         if self._runs:  # not reaped, so that the number is still the program's

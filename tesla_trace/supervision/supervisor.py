@@ -16,7 +16,7 @@ from tesla_trace.keeper.bequest import Bequest
 from tesla_trace.kernel.libc import keep_freed_memory
 from tesla_trace.kernel.signals import Signals
 from tesla_trace.report import Report
-from tesla_trace.supervision.front import EXITED, SIGNALLED, WORD, FrontEnd
+from tesla_trace.supervision.front import CONTINUED, EXITED, SIGNALLED, WORD, FrontEnd
 from tesla_trace.supervision.serving import Serving
 from tesla_trace.syscalls.accounts import Accounts
 from tesla_trace.syscalls.session import Session
@@ -98,6 +98,10 @@ class Supervisor(ABC):
         """The front came out of the stop of this number."""
 
     @abstractmethod
+    def front_asks(self, stop: int) -> None:
+        """The front asks whether the program is still in the stop of this number."""
+
+    @abstractmethod
     def front_gone(self) -> None:
         """The front has ended before it was to return."""
 
@@ -161,7 +165,8 @@ class Supervisor(ABC):
             word = b""
         if word:
             what, value = WORD.unpack(word)
-            return self.signalled(value) if what == SIGNALLED else self.front_went_on(value)
+            hear = {SIGNALLED: self.signalled, CONTINUED: self.front_went_on}
+            return hear.get(what, self.front_asks)(value)
         self._hearing.close()
         self.front.close()
         self.front = None
