@@ -10,7 +10,8 @@ import termios
 
 import pytest
 
-from tests.e2e.process import ROOT, TESLA_TRACE, children, lines, start
+from tesla_trace.kernel import proc
+from tests.e2e.process import ROOT, TESLA_TRACE, children, eventually, lines, start
 
 SHELL = """\
 import os, signal, sys
@@ -153,19 +154,19 @@ def test_the_end_of_input(terminal, under):
 
 
 ACCEPTS = """\
-import resource, socket, sys, threading
+import os, resource, socket, sys, threading
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 listener = socket.create_server(("127.0.0.1", 0))
 def wait():
-    print("ready", flush=True)
+    print("ready", os.getpid(), flush=True)
     listener.accept()
 """
 
 CONNECTS = """\
-import resource, socket, sys, threading
+import os, resource, socket, sys, threading
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 def wait():
-    print("ready", flush=True)
+    print("ready", os.getpid(), flush=True)
     socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 """
 
@@ -197,8 +198,12 @@ class TestCallThatWaits:
 
     def waiting(self, terminal, under, what, who, port):
         shell = terminal(*under, sys.executable, "-c", what + who, port)
-        shell.until("ready")
+        self.program = int(shell.until("ready").split()[1])
         return shell
+
+    def waits(self):
+        """Whether all of it sleeps: a signal just before the call would not end that, natively."""
+        return all(proc.state(each) in ("S", "D") for each in proc.threads(self.program))
 
     def test_stopped_and_interrupted(self, terminal, under, what, who, full):
         shell = self.waiting(terminal, under, what, who, full)
@@ -206,6 +211,7 @@ class TestCallThatWaits:
             shell.type("\x1a")
             shell.until("shell: stopped 20")
             shell.go_on()
+        eventually("the call waits again", self.waits)
         shell.type("\x03")
         shell.until("KeyboardInterrupt")
         shell.until("shell: killed 2")
