@@ -166,6 +166,12 @@ def test_the_calls_are_in_layers(directory, path):
 
 
 @each_file
+def test_libseccomp_is_found_in_one_place_only(directory, path):
+    if path != ROOT / "tesla_trace/kernel/seccomp.py":
+        assert "pyseccomp" not in set(imports(path))
+
+
+@each_file
 def test_handlers_are_named_in_one_place_only(directory, path):
     if directory.startswith("tesla_trace/") and path.name != "installed.py":
         assert "tesla_trace.handlers" not in path.read_text()

@@ -19,7 +19,7 @@ ALLOW_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
 
 def libseccomp() -> None:
     """Find the library that builds filters."""
-    import pyseccomp
+    from tesla_trace.kernel.seccomp import pyseccomp
 
     pyseccomp.SyscallFilter(pyseccomp.ALLOW)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-import pyseccomp
+from tesla_trace.kernel.seccomp import pyseccomp
 
 MULTIPLEXER = "socketcall"
 """The call that stands for others: its first argument says for which."""

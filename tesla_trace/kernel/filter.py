@@ -18,9 +18,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import pyseccomp
-
 from tesla_trace.kernel.arches import MULTIPLEXER, Arch, arches
+from tesla_trace.kernel.seccomp import pyseccomp
 
 ACT_BADARCH = 2
 """libseccomp's SCMP_FLTATR_ACT_BADARCH, to which pyseccomp gives no name."""

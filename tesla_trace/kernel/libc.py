@@ -47,7 +47,7 @@ def number_of(call: str) -> int:
     Raises:
         ValueError: this machine has no such call.
     """
-    import pyseccomp
+    from tesla_trace.kernel.seccomp import pyseccomp
 
     number: int = pyseccomp.resolve_syscall(pyseccomp.system_arch(), call)
     if number < 0:

@@ -19,12 +19,11 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-import pyseccomp
-
 from tesla_trace.flow import Stack
 from tesla_trace.kernel.arches import AARCH64 as ARM64
 from tesla_trace.kernel.arches import ARM, I386, MULTIPLEXER, X86_64, Arch, arches
 from tesla_trace.kernel.filter import REFUSED, Condition, Masked, NonZero, Rule
+from tesla_trace.kernel.seccomp import pyseccomp
 from tesla_trace.syscalls import table
 
 PATH = "/run/tesla_trace/agent.sock"
