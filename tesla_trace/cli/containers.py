@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tesla_trace.cli.log import report_of
@@ -56,7 +55,7 @@ def _serve(words: Words, path: str) -> None:
     def stack_of(handlers: Sequence[str] | None, harmless: bool) -> Stack:
         if handlers is None:
             return stacked(words)
-        return stacked(replace(words, handlers=list(handlers)), harmless=harmless)
+        return stacked(words._replace(handlers=handlers), harmless=harmless)
 
     chosen = Metadata(words.metadata, stack_of, needed=not words.handlers)
     closed = words.strict or named.exclusive or words.metadata != METADATA[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from tesla_trace.cli.words import DATAPATHS, METADATA, ON_CRASH, PROFILES, TRAPS, Words
 
@@ -24,8 +24,7 @@ def _seconds(value: str) -> float:
     return seconds
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One of our own.
 
     Args:
@@ -39,6 +38,7 @@ class Option:
         otherwise: the value that it has where none is given.
         beside: the options that it says something about, without which it means nothing.
         alone: whether neither handlers nor a program go with it.
+        many: whether it may be given more than once, and all of it counts.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Option:
     otherwise: str = ""
     beside: tuple[str, ...] = ()
     alone: bool = False
+    many: bool = False
 
     @property
     def shown(self) -> str:
@@ -59,8 +60,8 @@ class Option:
             return self.name
         return f"{self.name} {self.value}" if self.needs else f"{self.name}[={self.value}]"
 
-    def take(self, words: Words, value: str) -> None:
-        """Put what it says into the words.
+    def take(self, said: dict[str, Any], value: str) -> None:
+        """Put what it says among the fields of `Words` that are said.
 
         Raises:
             ValueError: the text is for the user.
@@ -72,11 +73,11 @@ class Option:
         except ValueError as wrong:
             raise ValueError(f"{self.name}={value}: {wrong}") from None
         if not self.field:
-            words.action, words.value = self.name.lstrip("-"), value
-        elif isinstance(there := getattr(words, self.field), list):
-            there.append(read)
+            said.update(action=self.name.lstrip("-"), value=value)
+        elif self.many:
+            said[self.field] = [*said.get(self.field, ()), read]
         else:
-            setattr(words, self.field, read)
+            said[self.field] = read
 
 
 OPTIONS = (
@@ -86,6 +87,7 @@ OPTIONS = (
         "decide for each flow which of the handlers it goes through, by the rules in FILE",
         value="FILE",
         needs="a file name",
+        many=True,
     ),
     Option(
         "--log",
@@ -195,18 +197,20 @@ def take_apart(argv: Sequence[str]) -> Words:
     Raises:
         ValueError: an option of ours is wrong; the text is for the user.
     """
-    words, rest, given = Words(), list(argv), dict[str, Option]()
+    said: dict[str, Any] = {}
+    handlers: list[str] = []
+    rest, given = list(argv), dict[str, Option]()
     while rest:
         word = rest[0]
         if word == "--":
-            words.program = rest[1:]
+            said["program"] = rest[1:]
             break
         if word == "-" or not word.startswith(("+", "-")):
-            words.program = rest
+            said["program"] = rest
             break
         rest.pop(0)
-        if word.startswith("+") or words.handlers and not word.startswith("--"):
-            words.handlers.append(word)
+        if word.startswith("+") or handlers and not word.startswith("--"):
+            handlers.append(word)
             continue
         name, equals, value = word.partition("=")
         option = _BY_NAME.get(name)
@@ -217,7 +221,8 @@ def take_apart(argv: Sequence[str]) -> Words:
                 raise ValueError(f"{name}: {option.needs} is missing")
             value = rest.pop(0)
         given[option.name] = option
-        option.take(words, value if equals or option.needs else option.otherwise)
+        option.take(said, value if equals or option.needs else option.otherwise)
+    words = Words(handlers, **said)
     if "--help" not in given:
         _together(words, given)
     return words

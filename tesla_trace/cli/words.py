@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import NamedTuple
 
 DATAPATHS = ("auto", "splice", "handlers")
 """See `io.datapath`, which is not imported only to take words apart; so for those that follow."""
@@ -20,14 +21,13 @@ PROFILES = ("runc", "crun", "docker", "podman")
 """See `oci.profile`."""
 
 
-@dataclass
-class Words:
+class Words(NamedTuple):
     """The command line, taken apart."""
 
-    handlers: list[str] = field(default_factory=list)
-    program: list[str] = field(default_factory=list)
+    handlers: Sequence[str] = []
+    program: Sequence[str] = []
     log: str | None = None
-    rules: list[str] = field(default_factory=list)
+    rules: Sequence[str] = []
     report: str | None = None
     strict: bool = False
     datapath: str = "auto"

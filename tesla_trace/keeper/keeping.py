@@ -17,7 +17,7 @@ import select
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tesla_trace.keeper.answers import ANSWERS, OnCrash
 from tesla_trace.keeper.patience import Patience
@@ -35,8 +35,7 @@ NEXT = 1024
 _ID = struct.Struct("=Q")
 
 
-@dataclass
-class Kept:
+class Kept(NamedTuple):
     """A trap that somebody serves, or used to."""
 
     listener: int

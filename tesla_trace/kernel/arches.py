@@ -10,8 +10,8 @@ points at the arguments.  glibc uses the latter still.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 
 from tesla_trace.kernel.seccomp import pyseccomp
 
@@ -19,20 +19,30 @@ MULTIPLEXER = "socketcall"
 """The call that stands for others: its first argument says for which."""
 
 
-@dataclass(frozen=True, eq=False)
 class Arch:
-    """One set of system calls."""
+    """One set of system calls.
 
-    audit: int
-    """AUDIT_ARCH_* of linux/audit.h."""
-    word: int
-    """The bytes of a pointer."""
-    epoll_event: str = "=I4xQ"
-    """struct epoll_event: its events and data, which x86 packs."""
-    direct: Mapping[str, int] = field(default_factory=dict)
-    """The numbers of calls that libseccomp takes for sub-calls only."""
-    subcalls: Mapping[int, tuple[str, int]] = field(default_factory=dict)
-    """By the number of the sub-call: the call, and how many arguments it has."""
+    Args:
+        audit: AUDIT_ARCH_* of linux/audit.h.
+        word: the bytes of a pointer.
+        epoll_event: struct epoll_event: its events and data, which x86 packs.
+        direct: the numbers of calls that libseccomp takes for sub-calls only.
+        subcalls: by the number of the sub-call: the call, and how many arguments it has.
+    """
+
+    def __init__(
+        self,
+        audit: int,
+        word: int,
+        epoll_event: str = "=I4xQ",
+        direct: Mapping[str, int] = MappingProxyType({}),
+        subcalls: Mapping[int, tuple[str, int]] = MappingProxyType({}),
+    ) -> None:
+        self.audit = audit
+        self.word = word
+        self.epoll_event = epoll_event
+        self.direct = direct
+        self.subcalls = subcalls
 
     def number(self, call: str) -> int | None:
         """The number of a call, None where it has none."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tesla_trace.kernel.arches import MULTIPLEXER, Arch, arches
 from tesla_trace.kernel.seccomp import pyseccomp
@@ -25,8 +25,7 @@ ACT_BADARCH = 2
 """libseccomp's SCMP_FLTATR_ACT_BADARCH, to which pyseccomp gives no name."""
 
 
-@dataclass(frozen=True)
-class Masked:
+class Masked(NamedTuple):
     """A register of which the bits in `mask` are `value`."""
 
     arg: int
@@ -38,8 +37,7 @@ class Masked:
         return args[self.arg] & self.mask == self.value
 
 
-@dataclass(frozen=True)
-class NonZero:
+class NonZero(NamedTuple):
     """A register that is not 0: a pointer that is given."""
 
     arg: int
@@ -52,8 +50,7 @@ class NonZero:
 Condition = Masked | NonZero
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """Trap a call where all of the conditions hold."""
 
     call: str

@@ -23,7 +23,6 @@ import fcntl
 import os
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
 from tesla_trace.kernel import proc
@@ -147,15 +146,17 @@ class Own:
             _give_up()
 
 
-@dataclass(frozen=True)
 class Rights:
     """The rights of some thread; `with` them, we have no others."""
 
-    own: Own
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    capabilities: int
+    def __init__(
+        self, own: Own, uid: int, gid: int, groups: tuple[int, ...], capabilities: int
+    ) -> None:
+        self.own = own
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.capabilities = capabilities
 
     def __enter__(self) -> None:
         """Take them on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tesla_trace.flow import Flow, printable, shown
 
@@ -14,19 +14,16 @@ OPEN, CLOSED = "open", "closed"
 """How a flow stands that did not fail: still there, or ended by both sides."""
 
 
-@dataclass
-class Totals:
+class Totals(NamedTuple):
     """Of all flows."""
 
     flows: int = 0
     out: int = 0
     into: int = 0
 
-    def add(self, flow: Flow) -> None:
-        """Count one more."""
-        self.flows += 1
-        self.out += flow.out
-        self.into += flow.into
+    def plus(self, flow: Flow) -> Totals:
+        """With one more."""
+        return Totals(self.flows + 1, self.out + flow.out, self.into + flow.into)
 
 
 class Accounts:
@@ -50,7 +47,7 @@ class Accounts:
         """Nothing more will pass."""
         known = self._open.pop(flow.number, None)
         if known is not None:  # else a socket that never connected, or a listener
-            self._totals.add(flow)
+            self._totals = self._totals.plus(flow)
             self._keep(self._entry(*known, outcome))
 
     def under_way(self) -> list[Entry]:
@@ -59,9 +56,9 @@ class Accounts:
 
     def totals(self) -> Totals:
         """Of all flows, those under way with what they have carried by now."""
-        totals = replace(self._totals)
+        totals = self._totals
         for flow, _ in self._open.values():
-            totals.add(flow)
+            totals = totals.plus(flow)
         return totals
 
     def _entry(self, flow: Flow, began: float, outcome: str) -> Entry:

@@ -9,7 +9,6 @@ import socket as sockets
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import EINTR
 
 from tesla_trace.io.loop import Alarm, Loop
@@ -36,21 +35,32 @@ def time_limit(app: sockets.socket, option: int) -> float:
 def _nothing(stop: Stop) -> None: ...
 
 
-@dataclass(eq=False)
 class Waiting:
-    """A call that waits."""
+    """A call that waits.
 
-    stop: Stop
-    limit: float
-    """Seconds that it may wait; 0 for ever."""
-    late: int
-    """The errno that it fails with then."""
-    dropped: Callable[[Stop], object] = _nothing
-    """Told of a call that goes away without what it waited for; True if it has answered it."""
-    retry: Callable[[], bool] | None = None
-    """Tried at each look; True when it has answered the call."""
-    alarm: Alarm | None = None
-    """Rings when the time is over."""
+    Args:
+        limit: seconds that it may wait; 0 for ever.
+        late: the errno that it fails with then.
+        dropped: told of a call that goes away without what it waited for; True if it has answered
+            it.
+        retry: tried at each look; True when it has answered the call.
+    """
+
+    def __init__(
+        self,
+        stop: Stop,
+        limit: float,
+        late: int,
+        dropped: Callable[[Stop], object] = _nothing,
+        retry: Callable[[], bool] | None = None,
+    ) -> None:
+        self.stop = stop
+        self.limit = limit
+        self.late = late
+        self.dropped = dropped
+        self.retry = retry
+        self.alarm: Alarm | None = None
+        """Rings when the time is over."""
 
 
 class Held:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from weakref import WeakValueDictionary
 
 import pytest
 
@@ -92,6 +93,13 @@ def test_back_when_it_cannot_be_entered():
     with pytest.raises(OSError), Rights(Own(), 2**32 - 2, 0, tuple(range(70000)), 0):
         pass
     assert status() == before
+
+
+def test_they_are_kept_for_as_long_as_somebody_has_them():
+    kept = WeakValueDictionary({"same": Rights(Own(), NOBODY, NOBODY, (), 0)})
+    assert "same" not in kept
+    one = kept["same"] = Rights(Own(), NOBODY, NOBODY, (), 0)
+    assert kept["same"] is one
 
 
 @root

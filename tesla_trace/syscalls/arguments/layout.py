@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from socket import SOL_SOCKET
 from struct import Struct, calcsize
+from typing import NamedTuple
 
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.arguments.words import signed
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The C structures of one ABI."""
 
     msghdr: Struct
@@ -88,7 +87,7 @@ LAYOUTS = {
 TIME64 = "_time64"
 """How the calls of 32-bit programs end that count seconds in 64 bits."""
 
-LATE = replace(LAYOUTS[4], timespec=Struct("=qq"))
+LATE = LAYOUTS[4]._replace(timespec=Struct("=qq"))
 """The layout of such a call."""
 
 

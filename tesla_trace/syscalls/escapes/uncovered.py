@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tesla_trace.syscalls.escapes.ways import Way
 
@@ -16,8 +16,7 @@ TOLD = 4
 OTHERS = "others"
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """How often one program went one way."""
 
     way: Way

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import errno
 import socket as sockets
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MPTCP, SCTP, UDP, UDPLITE = 262, 132, 17, 136
 
@@ -33,8 +33,7 @@ class Outcome(enum.Enum):
     ALONE = "left alone"
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """One row of the table.
 
     Args:

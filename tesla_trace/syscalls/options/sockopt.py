@@ -6,7 +6,7 @@ import enum
 import errno
 import socket as sockets
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tesla_trace.kernel.trap import Stop
 from tesla_trace.syscalls.arguments.words import error, pack_int, read_int, signed
@@ -26,8 +26,7 @@ class Whose(enum.Enum):
     REFUSED = "refused with ENOPROTOOPT; programs do without"
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One row of the table."""
 
     name: str

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tesla_trace.address import Address, shown
 from tesla_trace.flow import named, reason
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from tesla_trace.syscalls.stream.socket import Socket
 
 
-@dataclass(eq=False)
-class ConnectCall:
+class ConnectCall(NamedTuple):
     """A call that waits for a connect."""
 
     stop: Stop

@@ -1,5 +1,3 @@
-import dataclasses
-
 from tesla_trace.syscalls.escapes.uncovered import NAMES, OTHERS, TOLD, Uncovered
 from tesla_trace.syscalls.escapes.ways import WAYS
 
@@ -50,4 +48,4 @@ def test_names_do_not_fill_the_memory():
     uncovered = counted(*((UDP, str(at), False) for at in range(NAMES + 10)))
     counts = uncovered.counts()
     assert len(counts) == NAMES + 1 and counts[-1].times == 10
-    assert dataclasses.astuple(counts[-1])[1:] == (False, OTHERS, 10)
+    assert counts[-1][1:] == (False, OTHERS, 10)
