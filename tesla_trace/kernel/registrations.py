@@ -40,9 +40,7 @@ SAME_NUMBER = 8
 ROOM = 64 * 1024
 """Bytes of fdinfo that are many."""
 
-_ENTRY = re.compile(
-    r"^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+).*\sino:([0-9a-f]+)", re.MULTILINE
-)
+_ENTRY = r"(?m)^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+).*\sino:([0-9a-f]+)"
 
 
 class Registration(NamedTuple):
@@ -118,7 +116,7 @@ def _text(thread: int, epoll: int) -> str:
 
 
 def _entries(epoll: int, text: str, inode: int) -> Iterator[Registration]:
-    for number, events, data, node in _ENTRY.findall(text):
+    for number, events, data, node in re.findall(_ENTRY, text):
         if int(node, 16) == inode:
             yield Registration(epoll, int(number), int(events, 16), int(data, 16))
 

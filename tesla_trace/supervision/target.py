@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from contextlib import suppress
 from pwd import getpwuid
 from typing import Protocol
 
@@ -71,9 +71,9 @@ def _has_other_threads(process: int, root: str) -> bool:
 
     One that has gone since it was listed may have taken the number of the first.
     """
-    for each in Path(f"{root}/{process}/task").glob("*"):
+    for each in _threads(process, root):
         try:
-            if _status(f"{process}/task/{each.name}", root)["State"][:1] not in "ZX":
+            if _status(each, root)["State"][:1] not in "ZX":
                 return True
         except OSError:
             return True
@@ -87,9 +87,8 @@ def has_filter_of_its_own(process: int, root: str = "/proc") -> bool:
 
     Before Linux 5.9 the kernel does not tell how many there are.
     """
-    threads = [f"{process}/task/{each.name}" for each in Path(f"{root}/{process}/task").glob("*")]
     ours = _filters(f"{os.getpid()}", root)
-    return any(_filters(each, root) > ours for each in (f"{process}", *threads))
+    return any(_filters(each, root) > ours for each in (f"{process}", *_threads(process, root)))
 
 
 def _filters(thread: str, root: str) -> int:
@@ -150,14 +149,26 @@ def why_not_allowed(process: int, root: str = "/proc", who: Who | None = None) -
     return f"the kernel does not let us trace {name}: a rule of SELinux, AppArmor or the like"
 
 
+def _threads(process: int, root: str) -> list[str]:
+    """Its threads, as `_status` takes them; none when it has ended."""
+    with suppress(OSError):
+        return [f"{process}/task/{each}" for each in os.listdir(f"{root}/{process}/task")]
+    return []
+
+
+def _read(path: str) -> str:
+    with open(path, errors="replace") as file:
+        return file.read()
+
+
 def _status(process: int | str, root: str) -> dict[str, str]:
-    lines = Path(f"{root}/{process}/status").read_text(errors="replace").splitlines()
+    lines = _read(f"{root}/{process}/status").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def _flags(process: int, root: str) -> int:
     try:
-        return int(Path(f"{root}/{process}/stat").read_bytes().rpartition(b")")[2].split()[6])
+        return int(_read(f"{root}/{process}/stat").rpartition(")")[2].split()[6])
     except (OSError, IndexError):
         return 0
 
@@ -171,7 +182,7 @@ def _name(process: int, root: str) -> str:
 
 def _scope(root: str) -> str:
     try:
-        return Path(f"{root}/{YAMA}").read_text().strip()
+        return _read(f"{root}/{YAMA}").strip()
     except OSError:
         return "0"
 
