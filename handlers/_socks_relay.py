@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 from contextlib import suppress
 from errno import ENETUNREACH
@@ -148,7 +147,7 @@ class Associate(ProxiedDatagrams):
         with suppress(OSError):  # the program's own has a port as soon as it has sent something
             if not self.getsockname()[1]:
                 self.bind(("::" if self.ctx.domain == socket.AF_INET6 else "0.0.0.0", 0))
-        ctx = dataclasses.replace(self.ctx, type=socket.SOCK_STREAM)
+        ctx = self.ctx.replace(type=socket.SOCK_STREAM)
         self._asking = asking = _Asking(ctx)
         self.attach(asking)
         try:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from tesla_trace.address import Address, numeric
 from tesla_trace.flow import ADDRESS, Stack
-from tesla_trace.flow.condition import WORDS, Facts
+from tesla_trace.flow.condition import WORDS
+from tesla_trace.flow.facts import Facts
 from tesla_trace.flow.rules import Decision
 
 TAKES = "HOST:PORT [out|in] [tcp|udp] [program NAME] [port LISTENING]"

@@ -22,11 +22,12 @@ def stacked(words: Words, *, harmless: bool = False) -> Stack:
     from tesla_trace.flow import Stack, UsageError, installed, parse
 
     named = parse(words.handlers, harmless=harmless)
-    from tesla_trace.flow.rules import Rule, Unusable, check
+    from tesla_trace.flow.rules import Rule, Unusable
 
     rules: list[Rule] = []
     try:
         if words.rules:
+            from tesla_trace.flow.usable import check
             from tesla_trace.rulefile import read
 
             known: set[str] = set()

@@ -7,8 +7,7 @@ program learns how many were lost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from tesla_trace.flow.handler import FlowHandler
@@ -20,8 +19,7 @@ LARGEST = 4096
 """Bytes of an event."""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One thing told."""
 
     teller: FlowHandler

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from tesla_trace.address import Address
 from tesla_trace.flow.events import Events
@@ -13,41 +12,54 @@ def _unheard(line: str) -> None:
     """Nobody listens."""
 
 
-@dataclass
 class Flow:
     """One connection, as the program sees it."""
 
-    number: int = 0
-    """Counted from 1, in the order of birth."""
-    pid: int = 0
-    """The process that connected, listened or accepted."""
-    program: str = ""
-    """That process's name, as `ps -o comm` shows it."""
-    accepted: bool = False
-    """Whether it came in from the network; otherwise the program opened it."""
-    target: Address | None = None
-    """What the program asked to be connected to; of an accepted flow, its peer."""
-    write: Callable[[str], None] = field(default=_unheard)
-    """Write one line to the log, just as it is: for lines that a machine is to read."""
-    say: Callable[[str], None] = field(default=_unheard)
-    """Write one line to the log as ours, among those of others: for people."""
-    out: int = 0
-    """Bytes that the program wrote."""
-    into: int = 0
-    """Bytes that the program was given."""
-    datapath: str = "handlers"
-    """The way that its bytes take: through the handlers, `spliced` or `handed back`."""
-    failed: str = ""
-    """The errno that it failed with, by name."""
-    port: int | None = None
-    """Of a listener, or a datagram socket that is bound, the port; 0 if the kernel chooses it."""
-    events: Events = field(default_factory=Events)
-    """What handlers tell a program that knows of them; see `FlowHandler.tell`."""
-    room_out: int | None = None
-    """Bytes of a stream that may wait in the program's socket, and in ours, on their way out; None
-    for as many as there is room for."""
-    room_in: int | None = None
-    """The same of those on their way in."""
+    def __init__(
+        self,
+        number: int = 0,
+        pid: int = 0,
+        program: str = "",
+        accepted: bool = False,
+        target: Address | None = None,
+        write: Callable[[str], None] = _unheard,
+        say: Callable[[str], None] = _unheard,
+        out: int = 0,
+        into: int = 0,
+        failed: str = "",
+    ) -> None:
+        self.number = number
+        """Counted from 1, in the order of birth."""
+        self.pid = pid
+        """The process that connected, listened or accepted."""
+        self.program = program
+        """That process's name, as `ps -o comm` shows it."""
+        self.accepted = accepted
+        """Whether it came in from the network; otherwise the program opened it."""
+        self.target = target
+        """What the program asked to be connected to; of an accepted flow, its peer."""
+        self.write = write
+        """Write one line to the log, just as it is: for lines that a machine is to read."""
+        self.say = say
+        """Write one line to the log as ours, among those of others: for people."""
+        self.out = out
+        """Bytes that the program wrote."""
+        self.into = into
+        """Bytes that the program was given."""
+        self.datapath = "handlers"
+        """The way that its bytes take: through the handlers, `spliced` or `handed back`."""
+        self.failed = failed
+        """The errno that it failed with, by name."""
+        self.port: int | None = None
+        """Of a listener, or a datagram socket that is bound, the port; 0 if the kernel chooses
+        it."""
+        self.events = Events()
+        """What handlers tell a program that knows of them; see `FlowHandler.tell`."""
+        self.room_out: int | None = None
+        """Bytes of a stream that may wait in the program's socket, and in ours, on their way out;
+        None for as many as there is room for."""
+        self.room_in: int | None = None
+        """The same of those on their way in."""
 
     def hold(self, *, out: int | None = None, into: int | None = None) -> None:
         """Let no more bytes than this wait at each end of the graph, whatever others let.

@@ -49,7 +49,6 @@ control goes, stays as built.
 from __future__ import annotations
 
 import builtins
-import dataclasses
 import errno
 import socket
 from collections.abc import Callable, Mapping
@@ -63,30 +62,43 @@ from tesla_trace.flow.flow import Flow
 from tesla_trace.flow.own import OWN, is_own
 
 
-@dataclasses.dataclass(frozen=True)
 class NoOptions:
     """For handlers that have nothing to set."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Context:
     """What a handler is given at birth."""
 
-    domain: int
-    """AF_INET or AF_INET6."""
-    type: int
-    """SOCK_STREAM or SOCK_DGRAM, without flags."""
-    clock: Clock
-    options: Any
-    """An instance of the handler class's `Options`."""
-    plumb: Plumb
-    """Make a flow of the next kind below."""
-    accepted: FlowHandler | None = None
-    """The flow below that was just accepted, if that is where we come from."""
-    flow: Flow = dataclasses.field(default_factory=Flow)
-    """The same for all handlers of a flow."""
-    shared: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """The same for all flows of a handler, for as long as the program runs."""
+    def __init__(
+        self,
+        domain: int,
+        type: int,
+        clock: Clock,
+        options: Any,
+        plumb: Plumb,
+        accepted: FlowHandler | None = None,
+        flow: Flow | None = None,
+        shared: dict[str, Any] | None = None,
+    ) -> None:
+        self.domain = domain
+        """AF_INET or AF_INET6."""
+        self.type = type
+        """SOCK_STREAM or SOCK_DGRAM, without flags."""
+        self.clock = clock
+        self.options = options
+        """An instance of the handler class's `Options`."""
+        self.plumb = plumb
+        """Make a flow of the next kind below."""
+        self.accepted = accepted
+        """The flow below that was just accepted, if that is where we come from."""
+        self.flow = Flow() if flow is None else flow
+        """The same for all handlers of a flow."""
+        self.shared: dict[str, Any] = {} if shared is None else shared
+        """The same for all flows of a handler, for as long as the program runs."""
+
+    def replace(self, **changes: Any) -> Context:
+        """The same, but for what is named."""
+        return Context(**{**vars(self), **changes})
 
 
 class FlowHandler:
@@ -236,7 +248,7 @@ class FlowHandler:
         """
         flow, peer = self.control.accept()
         born = flow.ctx  # of the new flow, where ours is of the one that listens
-        ctx = dataclasses.replace(self.ctx, accepted=flow, clock=born.clock, flow=born.flow)
+        ctx = self.ctx.replace(accepted=flow, clock=born.clock, flow=born.flow)
         try:
             return type(self)(ctx), peer
         except BaseException:

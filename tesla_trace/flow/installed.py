@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 
@@ -23,7 +21,6 @@ class Installed(Mapping[str, type[FlowHandler]]):
     """
 
     def __init__(self) -> None:
-        self._ours = ours()
         self._found: dict[str, type[FlowHandler]] = {}
 
     def __getitem__(self, name: str) -> type[FlowHandler]:
@@ -38,16 +35,17 @@ class Installed(Mapping[str, type[FlowHandler]]):
 
     def __iter__(self) -> Iterator[str]:
         """The names, without importing what they stand for."""
-        yield from self._ours
-        yield from (name for name in self._theirs() if name not in self._ours)
+        known = ours()
+        yield from known
+        yield from (name for name in self._theirs() if name not in known)
 
     def __len__(self) -> int:
         """How many there are."""
         return sum(1 for _ in self)
 
     def _find(self, name: str) -> type[FlowHandler]:
-        if name in self._ours:
-            return _handler(f"{GROUP}.{name}")
+        if (found := _of_ours(name)) is not None:
+            return found
         place = name if ":" in name else self._theirs().get(name)
         if place is None:
             raise KeyError(name)
@@ -57,7 +55,7 @@ class Installed(Mapping[str, type[FlowHandler]]):
         except (ImportError, AttributeError, ValueError, TypeError) as wrong:
             # ValueError and TypeError are what importlib has against `:Class` and `.module:Class`.
             raise KeyError(f"{wrong}") from wrong
-        if not (inspect.isclass(handler) and issubclass(handler, FlowHandler)):
+        if not (isinstance(handler, type) and issubclass(handler, FlowHandler)):
             raise KeyError(f"{place} is not a FlowHandler")
         if taken := shadowed(handler.Options):
             raise KeyError(f"{place} has an option -{taken}, which every handler has already")
@@ -72,14 +70,24 @@ class Installed(Mapping[str, type[FlowHandler]]):
 
 def ours() -> list[str]:
     """The names of our own; a file whose name begins with `_` is what several of them share."""
+    import pkgutil  # with much else: 10 ms, and who names a handler need not know of the others
+
     modules = pkgutil.iter_modules(importlib.import_module(GROUP).__path__)
     return [module.name for module in modules if not module.name.startswith("_")]
 
 
-def _handler(module: str) -> type[FlowHandler]:
+def _of_ours(name: str) -> type[FlowHandler] | None:
     """The handler that a file of ours defines, in a class of the file's name."""
-    name = module.rpartition(".")[2].capitalize()
-    handler: type[FlowHandler] = getattr(importlib.import_module(module), name)
+    if not name.isidentifier() or name.startswith("_"):
+        return None
+    file = f"{GROUP}.{name}"
+    try:
+        module = importlib.import_module(file)
+    except ModuleNotFoundError as wrong:
+        if wrong.name != file:
+            raise  # it is there, and what it needs is not
+        return None
+    handler: type[FlowHandler] = getattr(module, name.capitalize())
     return handler
 
 

@@ -11,17 +11,14 @@ giving the first option of socks.  What must hold between options is checked by 
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tesla_trace.flow.declared import OWN, dashed, form
+from tesla_trace.flow.declared import OWN, dashed, declared, form, is_needed, kind_of
 from tesla_trace.flow.handler import FlowHandler
 from tesla_trace.flow.installed import installed, ours
-from tesla_trace.flow.kinds import Kind
 from tesla_trace.flow.own import OWN as OF_ITS_OWN
-from tesla_trace.flow.rules import Unusable, own
+from tesla_trace.flow.rules import Unusable
 from tesla_trace.flow.stack import Named
 
 
@@ -79,6 +76,10 @@ def _finish(
     name: str, handler: tuple[type[FlowHandler], dict[str, Any]], conditions: Mapping[str, str]
 ) -> Named:
     named = Named((name, _complete(*handler)))
+    if not conditions:
+        return named
+    from tesla_trace.flow.usable import own
+
     try:
         named.own = own(name, conditions.get("for"), conditions.get("except"))
     except Unusable as wrong:
@@ -106,14 +107,14 @@ def _set(
     harmless: bool,
 ) -> None:
     """Put one option into `values`; `name` None is the first there is."""
-    fields = {dashed(field): field for field in dataclasses.fields(handler.Options)}
+    fields = {dashed(field): field for field in declared(handler.Options)}
     place = word if name is None else f"+{handler.name} {word}"
     name = next(iter(fields), None) if name is None else name
     if name is None or name not in fields:
         takes = " ".join(map(form, fields.values())) or "no options"
         raise UsageError(f"{place}: no such option; +{handler.name} takes {takes}")
     field = fields[name]
-    kind: Kind[Any] | None = field.metadata.get("kind")
+    kind = kind_of(field)
     if field.name in values:
         raise UsageError(f"{place}: -{name} was given before")
     if kind is None:
@@ -133,8 +134,8 @@ def _set(
 
 
 def _complete(handler: type[FlowHandler], values: dict[str, Any]) -> Any:
-    for field in dataclasses.fields(handler.Options):
-        if field.default is dataclasses.MISSING and field.name not in values:
+    for field in declared(handler.Options):
+        if is_needed(field) and field.name not in values:
             accepts = field.metadata["kind"].accepts
             raise UsageError(f"+{handler.name}: {form(field)} is missing; it takes {accepts}")
     try:
@@ -148,12 +149,14 @@ def _complete(handler: type[FlowHandler], values: dict[str, Any]) -> Any:
 
 def usage(handler: type[FlowHandler]) -> str:
     """What the handler does and what its options mean, from its docstring and their help."""
+    import inspect  # with much else: 10 ms
+
     about = inspect.getdoc(handler) or ""
     lines = [f"+{handler.name}", *(f"    {line}".rstrip() for line in about.splitlines())]
-    fields = dataclasses.fields(handler.Options)
+    fields = declared(handler.Options)
     width = max([16, *(len(form(field)) for field in fields)])
     for field in fields:
-        kind: Kind[Any] | None = field.metadata.get("kind")
+        kind = kind_of(field)
         text = str(field.metadata["help"])
         if kind is not None:
             default = field.metadata["default"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tesla_trace.address import Address, is_loopback, numeric, shown
-from tesla_trace.flow.declared import flag, option, optional
+from tesla_trace.flow.declaring import flag, option, optional
 from tesla_trace.flow.errors import failure
 from tesla_trace.flow.flow import printable
 from tesla_trace.flow.handler import Context

@@ -10,19 +10,17 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from tesla_trace.address import Address, numeric
 from tesla_trace.flow.clock import Clock
-from tesla_trace.flow.condition import Facts, Truth, names_in
 from tesla_trace.flow.errors import failure
+from tesla_trace.flow.facts import Facts, Truth
 from tesla_trace.flow.flow import Flow
 from tesla_trace.flow.handler import Context, FlowHandler, Plumb
 from tesla_trace.flow.installed import installed
 from tesla_trace.flow.names import Names, invented
-from tesla_trace.flow.naming import Naming
 from tesla_trace.flow.probe import Probe
 from tesla_trace.flow.refusal import Refusal
 from tesla_trace.flow.rules import Decision, Entry, Rule, Unusable, assign, decide
@@ -40,12 +38,14 @@ class Named(tuple[str, Any]):
     """What its -except and -for say."""
 
 
-@dataclass(eq=False)
 class _Layer:
-    handler: type[FlowHandler]
-    options: Any
-    shared: dict[str, Any] = field(default_factory=dict)
-    entries: tuple[Entry, ...] = ()
+    def __init__(
+        self, handler: type[FlowHandler], options: Any, entries: tuple[Entry, ...] = ()
+    ) -> None:
+        self.handler = handler
+        self.options = options
+        self.shared: dict[str, Any] = {}
+        self.entries = entries
 
     def used(self, facts: Iterable[Facts]) -> Truth:
         """Whether a flow goes through it, of which one of `facts` holds.
@@ -89,7 +89,7 @@ class Stack:
         """What `serves` has found."""
         said = assign(rules, [name for name, _ in named])
         layers = [
-            (each[0], _Layer(handlers[each[0]], each[1], {}, getattr(each, "own", ()) + entries))
+            (each[0], _Layer(handlers[each[0]], each[1], getattr(each, "own", ()) + entries))
             for each, entries in zip(named, said, strict=True)
         ]
         self._named = list(layers)
@@ -100,10 +100,12 @@ class Stack:
         self.dns: str = next(ways, "local")
         """Where names are resolved; see `ProxyOptions`."""
         if self.dns != "local":
+            from tesla_trace.flow.naming import Naming
+
             leak_check = self.dns == "leak-check"
             self._naming = _Layer(Naming, Naming.Options(leak_check=leak_check))
             layers.insert(0, (Naming.name, self._naming))
-        else:
+        elif self._ruled:
             self._check_names()
         for name, layer in layers:
             if probed:
@@ -139,6 +141,8 @@ class Stack:
         ]
 
     def _check_names(self) -> None:
+        from tesla_trace.flow.condition import names_in
+
         for _, layer in self._named:
             for entry in layer.entries:
                 if names := list(names_in(entry.condition)):

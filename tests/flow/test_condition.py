@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tesla_trace.flow.condition import Facts, fits
+from tesla_trace.flow.condition import fits
 from tesla_trace.flow.condition_text import read
+from tesla_trace.flow.facts import Facts
 
 WEB = Facts("out", "tcp", "ipv4", "192.0.2.1", 443, "curl")
 NAMED = WEB._replace(host="db.example.org")

@@ -1,4 +1,3 @@
-import dataclasses
 from errno import ECONNRESET
 
 import pytest
@@ -143,7 +142,7 @@ def test_an_accepted_flow_has_a_flow_and_a_clock_of_its_own():
     network.run(0)
     clock = HandClock()
     wire = network.wires[-1]
-    wire.ctx = dataclasses.replace(wire.ctx, clock=clock)
+    wire.ctx = wire.ctx.replace(clock=clock)
     accepted, _ = server.accept()
     for handler in (accepted, accepted.below):
         assert handler.ctx.clock is clock and handler.ctx.flow is wire.ctx.flow

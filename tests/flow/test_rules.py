@@ -3,9 +3,11 @@
 import pytest
 
 from tesla_trace.flow import UsageError, parse
-from tesla_trace.flow.condition import ALWAYS, Facts
+from tesla_trace.flow.condition import ALWAYS
 from tesla_trace.flow.condition_text import read
-from tesla_trace.flow.rules import Mention, Rule, Unusable, assign, check, decide
+from tesla_trace.flow.facts import Facts
+from tesla_trace.flow.rules import Mention, Rule, Unusable, assign, decide
+from tesla_trace.flow.usable import check
 
 FLOW = Facts("out", "tcp", "ipv4", "10.0.0.1", 443, "curl")
 

@@ -1,6 +1,5 @@
 """SOCKS 5's UDP ASSOCIATE: the talk, the relay, and what may go wrong with either."""
 
-import dataclasses
 import errno
 import ipaddress
 import socket
@@ -290,7 +289,7 @@ def test_a_proxy_that_cannot_even_be_asked(socks):
     def unreachable(address):
         raise OSError(errno.ENETUNREACH, "no way")
 
-    play.handler.ctx = dataclasses.replace(play.handler.ctx, plumb=full)
+    play.handler.ctx = play.handler.ctx.replace(plumb=full)
     for _ in range(2):
         with pytest.raises(OSError) as error:
             play >> app.write(b"one", PEER)
