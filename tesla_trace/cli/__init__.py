@@ -1,5 +1,11 @@
 """The command line: what its words are, and what each of its forms does."""
 
-from tesla_trace.cli.command import main
+import gc
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command line of this process."""
+    gc.disable()  # until the supervisor runs: what is imported stays
+    from tesla_trace.cli import command
+
+    command.run()

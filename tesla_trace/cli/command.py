@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
 from tesla_trace.cli.options import take_apart
@@ -11,9 +10,8 @@ from tesla_trace.cli.words import Words
 from tesla_trace.report import die
 
 
-def main() -> None:
-    """Run the command line of this process."""
-    gc.disable()  # until the supervisor runs: what is imported stays
+def run() -> None:
+    """Do what the command line of this process says."""
     try:
         words = take_apart(sys.argv[1:])
     except ValueError as wrong:
