@@ -10,13 +10,13 @@ import pytest
 
 from tesla_trace.kernel import proc
 from tesla_trace.kernel.rights import capabilities
+from tests.e2e.backends import PTRACE, each_back_end
 from tests.e2e.peers import HELLO
 from tests.e2e.process import LIMIT, TESLA_TRACE, alive, eventually, run, start, under
 from tests.e2e.rungs import HANDED_BACK
 from tests.e2e.test_fixtures import check, each_build, natively
 from tests.e2e.test_programs import URLLIB, each_client, socks
 
-PTRACE = ["--trap=ptrace"]
 VARIABLE = "TESLA_TRACE_OUTER"
 EVERYWHERE = "trapping by ptrace, which stops at every system call"
 
@@ -89,11 +89,18 @@ def test_a_program_that_executes_one_of_another_width(built, builds):
 
 
 @each_build
-@pytest.mark.parametrize("ours", [[], PTRACE], ids=["seccomp", "ptrace"])
-def test_a_thread_that_executes_takes_the_number_of_the_leader(built, build, ours):
+@each_back_end
+def test_a_process_that_ends_while_its_leader_calls(built, build, trap):
+    traced = under(["+dummy"], built.path("vanish", build), 100, ours=trap)
+    assert (traced.status, traced.out, traced.err) == (0, "done\n", "")
+
+
+@each_build
+@each_back_end
+def test_a_thread_that_executes_takes_the_number_of_the_leader(built, build, trap):
     """Which was about to get a socket."""
     program = built.path("succeed", build)
-    traced = under(["+dummy"], program, 50, ours=ours)
+    traced = under(["+dummy"], program, 50, ours=trap)
     assert (traced.status, traced.out, traced.err) == (0, "done\n", "")
 
 

@@ -30,7 +30,7 @@ class Events(Protocol):
     """What a stop needs of the trap."""
 
     def of(self, thread: int) -> int:
-        """The next wait status of a thread, once it is there."""
+        """The next wait status of a thread, once it is there; others are for later."""
 
     def ended(self, thread: int, status: int) -> None:
         """This thread has ended."""
@@ -119,7 +119,7 @@ class PtraceStop(Caller):
 
     @contextmanager
     def _injecting(self) -> Iterator[Injection]:
-        on = Injection(self.thread, begun=not self._over, signal=self.signal)
+        on = _Injection(self._events, self.thread, begun=not self._over, signal=self.signal)
         self.signal = 0
         try:
             with on:
@@ -163,7 +163,7 @@ class PtraceStop(Caller):
         if not self.waiting():
             return
         if self._over:
-            on = Injection(self.thread, signal=self.signal)
+            on = _Injection(self._events, self.thread, signal=self.signal)
             try:
                 on.again(self._info.number)
             except Gone:
@@ -201,3 +201,14 @@ class PtraceStop(Caller):
             self._events.ended(self.thread, on.ended)
         elif on.replaced:
             self._events.replaced(self.thread)
+
+
+class _Injection(Injection):
+    """One in a program of which every thread is traced."""
+
+    def __init__(self, events: Events, thread: int, *, begun: bool = False, signal: int) -> None:
+        super().__init__(thread, begun=begun, signal=signal)
+        self._events = events
+
+    def _waited(self) -> int:
+        return self._events.of(self.thread)

@@ -8,6 +8,8 @@ Facts, and what they mean for us:
 - SIGCHLD tells that there is something to hear, once for several things; so each time all is heard.
 - A thread that executes another program takes the number of its process, and all other threads of
   that are gone, without a word of most.
+- The first thread of a process that has died tells of it when all others are gone, and those that
+  are traced are when we have heard so.  Who waited for the first one alone would wait for ever.
 - A process that was stopped by a signal tells of that thread by thread, and is left there with
   PTRACE_LISTEN; when it is continued each tells of that too.
 - A new thread may tell of its first stop before the one that made it tells of it, or after.
@@ -262,7 +264,11 @@ class PtraceTrap:
             if event[0] == thread:
                 self._events.remove(event)
                 return event[1]
-        return os.waitpid(thread, requests.WALL)[1]
+        while True:
+            event = os.waitpid(-1, requests.WALL)
+            if event[0] == thread:
+                return event[1]
+            self._events.append(event)
 
     def _signalled(self, tracee: Tracee, number: int) -> None:
         """A signal is about to be delivered."""
