@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e import plain
 from tests.e2e.attaching import attached
+from tests.e2e.backends import BACK_ENDS, SECCOMP
 from tests.e2e.peers import microsocks
 from tests.e2e.process import LIMIT, TESLA_TRACE, run, start, under
 
@@ -25,13 +26,18 @@ PROXY = "+socks=127.0.0.1:9"
 GETS = ["+log", "+dummy"]
 
 
-@pytest.fixture
-def escape(built):
-    return functools.partial(_escape, built.path("escape", "glibc"))
+@pytest.fixture(params=[*BACK_ENDS.values()], ids=[*BACK_ENDS])
+def escape(built, request):
+    """Run the program that tries ways out."""
+    return functools.partial(_escape, built.path("escape", "glibc"), request.param)
 
 
-def _escape(path, *words, handlers=("+dummy",), ours=()):
-    return under(handlers, path, *words, ours=ours)
+def _escape(path, trap, *words, handlers=("+dummy",), ours=()):
+    return under(handlers, path, *words, ours=[*trap, *ours])
+
+
+by_seccomp = pytest.mark.parametrize("escape", [SECCOMP], indirect=True, ids=["seccomp"])
+"""What is about others who trace, or listen."""
 
 
 @pytest.fixture
@@ -186,6 +192,7 @@ def test_received(handlers, ours, out, said, peer, tmp_path):
     assert not_covered(ran) == said
 
 
+@by_seccomp
 def test_handed_over(escape):
     """By pidfd_getfd, from a child that ptrace holds: all of it is the program's own."""
     native = run(escape.args[0], "child")
@@ -287,6 +294,7 @@ def test_taken(escape):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to trace another process")
+@by_seccomp
 def test_traced(escape):
     with start("sleep", LIMIT) as sleep:
         ran = escape("trace", sleep.pid)
@@ -497,6 +505,7 @@ def escape_for_nobody(escape):
     return [path]
 
 
+@by_seccomp
 def test_filter_of_its_own(escape, peer):
     ran = escape("filter", peer, handlers=GETS)
     first, second, third, last = ran.out.splitlines()

@@ -101,18 +101,20 @@ def written(arch, race, memory, calls):
 @pytest.mark.timeout(180 + EXAMPLES)
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="its memory is laid out for x86-64")
 @pytest.mark.parametrize(
-    ("handlers", "build", "arch"),
+    ("words", "build", "arch"),
     [
         (["+dummy"], "glibc-static", arches.X86_64),
         (["+log", "-data", "+latency=1ms"], "glibc-static", arches.X86_64),
         (["+dummy"], "i386", arches.I386),
+        (["--trap=ptrace", "+dummy"], "glibc-static", arches.X86_64),
+        (["--trap=ptrace", "+dummy"], "i386", arches.I386),
     ],
-    ids=["dummy", "more", "32 bits"],
+    ids=["dummy", "more", "32 bits", "ptrace", "ptrace, 32 bits"],
 )
-def test_a_hostile_program_harms_only_itself(built, handlers, build, arch):
+def test_a_hostile_program_harms_only_itself(built, words, build, arch):
     program = built.path("hostile", build)
     with tempfile.NamedTemporaryFile("r") as log:
-        with start(TESLA_TRACE, "--log", log.name, *handlers, program) as hostile:
+        with start(TESLA_TRACE, "--log", log.name, *words, program) as hostile:
 
             @settings(
                 max_examples=EXAMPLES,

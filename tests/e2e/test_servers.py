@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 
 from fixtures.peers.ports import free_port
+from tests.e2e.backends import BACK_ENDS
 from tests.e2e.peers import answers, redis
 from tests.e2e.process import TESLA_TRACE, eventually, run, start
 from tests.e2e.rungs import RUNGS, each_rung, ways
@@ -37,10 +38,10 @@ def log(tmp_path):
     return tmp_path / "log"
 
 
-@pytest.fixture
-def traced(log):
+@pytest.fixture(params=[*BACK_ENDS.values()], ids=[*BACK_ENDS])
+def traced(log, request):
     """The words that put a program under us."""
-    return [TESLA_TRACE, "--log", log, "+log", "+dummy"]
+    return [TESLA_TRACE, *request.param, "--log", log, "+log", "+dummy"]
 
 
 def get(port, path="page"):

@@ -11,6 +11,7 @@ import termios
 import pytest
 
 from tesla_trace.kernel import proc
+from tests.e2e.backends import BACK_ENDS
 from tests.e2e.process import ROOT, TESLA_TRACE, children, eventually, lines, start
 
 SHELL = """\
@@ -98,11 +99,10 @@ def terminal():
 
 IDLE = "echo ready; while :; do sleep 0.02; done"
 
-BACK_ENDS = {
-    "seccomp": [TESLA_TRACE, "+dummy"],
-    "ptrace": [TESLA_TRACE, "--trap=ptrace", "--log", "/dev/null", "+dummy"],
+TRAPPED = {
+    by: [TESLA_TRACE, *words, "--log", "/dev/null", "+dummy"] for by, words in BACK_ENDS.items()
 }
-UNDER = {"natively": [], **BACK_ENDS}
+UNDER = {"natively": [], **TRAPPED}
 natively_and_under = pytest.mark.parametrize("under", UNDER.values(), ids=UNDER)
 
 
@@ -192,7 +192,7 @@ def full(tmp_path):
 
 @pytest.mark.parametrize("who", [LEADER, THREAD], ids=["leader", "thread"])
 @pytest.mark.parametrize("what", [ACCEPTS, CONNECTS], ids=["accept", "connect"])
-@pytest.mark.parametrize("under", BACK_ENDS.values(), ids=BACK_ENDS)
+@pytest.mark.parametrize("under", TRAPPED.values(), ids=TRAPPED)
 class TestCallThatWaits:
     """It is held by us, and must not hold the signals of the terminal."""
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from fixtures.peers.socks_server import SocksServer
+from tests.e2e.backends import each_back_end
 from tests.e2e.datagrams import dante, echo
 from tests.e2e.process import TESLA_TRACE, eventually, run, start, supervisor_of, under
 from tests.io.world import udp
@@ -131,11 +132,12 @@ def test_same_as_natively(client, handlers, origin):
 
 
 @with_dante
+@each_back_end
 @each_client
-def test_through_dante(client, origin, proxy):
+def test_through_dante(client, origin, proxy, trap):
     native = run(*client, origin.port)
     before = len(origin.heard)
-    traced = under(through(proxy), *client, origin.port)
+    traced = under(through(proxy), *client, origin.port, ours=trap)
     assert traced == native
     # The positive control: each flow had a relay, whence all came.
     sources = {source for _, source in origin.heard[before:]}
