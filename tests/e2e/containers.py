@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.apart import apart
+from tests.e2e.plain import let_in
 from tests.e2e.process import TESLA_TRACE, Program, Ran, children, eventually, run, start
 
 RUNTIMES = ("runc", "crun")
@@ -219,8 +220,7 @@ class Container:
             maps = [{"containerID": 0, "hostID": self._users, "size": 65536}]
             linux |= {"uidMappings": maps, "gidMappings": maps}
             namespaces.append({"type": "user"})
-            for each in (self._folder, *self._folder.parents[:3]):
-                each.chmod(0o755)
+            let_in(self._folder)
         sets = ("bounding", "effective", "permitted")
         config = {
             "ociVersion": "1.0.2",

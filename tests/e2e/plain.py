@@ -1,4 +1,4 @@
-"""Running tesla_trace as a plain user, where the tests are run by root."""
+"""Running programs as a plain user, where the tests are run by root."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def python() -> str:
         if path and not subprocess.run(command, capture_output=True, timeout=LIMIT).returncode:
             return path
     pytest.skip(f"needs a python{version} that nobody may execute")
+
+
+def let_in(folder: Path) -> None:
+    """Let everybody read a temporary folder of ours, and pass through those that it is in."""
+    temporary = Path(tempfile.gettempdir())
+    for each in (folder, *folder.parents):
+        if temporary in each.parents:
+            each.chmod(0o755)
 
 
 def tesla_trace(*capabilities: str) -> list[str]:

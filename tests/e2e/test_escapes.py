@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -455,8 +456,7 @@ def set_uid(built, tmp_path_factory):
     if os.geteuid() != 0:
         pytest.skip("needs root, for a set-uid program")
     folder = tmp_path_factory.mktemp("set-uid")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
+    plain.let_in(folder)
     copy = shutil.copy(built.path("escape", "glibc"), folder / "rises")
     os.chmod(copy, 0o4755)
     return copy
@@ -489,20 +489,11 @@ def test_not_dumpable(escape, peer):
     if os.geteuid() == 0:
         ran = escape("undumpable", peer, handlers=GETS)
         assert ran.out.endswith("= 0\n") and connected(ran, peer)
-    ours = plain.tesla_trace()
-    ran = run(*ours, "+dummy", *escape_for_nobody(escape), "undumpable", peer)
+    program = escape.args[0]
+    plain.let_in(Path(program).parent)
+    ran = run(*plain.tesla_trace(), "+dummy", program, "undumpable", peer)
     assert ran.out == "socket(AF_INET, SOCK_STREAM, 0) = EACCES\n"
     assert "its socket calls fail" in ran.err
-
-
-def escape_for_nobody(escape):
-    path = escape.args[0]
-    if os.geteuid() != 0:
-        return [path]
-    folder = os.path.dirname(path)
-    for each in (folder, os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
-        os.chmod(each, 0o755)
-    return [path]
 
 
 @by_seccomp

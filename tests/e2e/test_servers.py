@@ -12,6 +12,7 @@ import pytest
 from fixtures.peers.ports import free_port
 from tests.e2e.backends import BACK_ENDS
 from tests.e2e.peers import answers, redis
+from tests.e2e.plain import let_in
 from tests.e2e.process import TESLA_TRACE, eventually, run, start
 from tests.e2e.rungs import RUNGS, each_rung, ways
 
@@ -52,9 +53,7 @@ def get(port, path="page"):
 @contextlib.contextmanager
 def nginx(traced, folder, listen="", get=get):
     """Nginx under us: a port that it serves `folder` on."""
-    folder.chmod(0o755)
-    for parent in list(folder.parents)[:3]:
-        parent.chmod(0o755)  # its workers are nobody
+    let_in(folder)  # its workers are nobody
     port = free_port()
     (folder / "conf").write_text(NGINX.format(folder=folder, port=port, listen=listen))
     (folder / "page").write_text(PAGE)

@@ -11,6 +11,7 @@ from fixtures.peers.ports import free_port
 from tests.certificates import PAST, Authority
 from tests.e2e.apart import with_hosts
 from tests.e2e.peers import answers, microsocks
+from tests.e2e.plain import let_in
 from tests.e2e.process import TESLA_TRACE, eventually, run, start, under
 from tests.e2e.test_names import LOOK_UP
 from tests.e2e.test_servers import PAGE, listens, nginx
@@ -153,8 +154,7 @@ def web(tmp_path, authority):
     """An nginx with TLS; its port."""
     port, folder = free_port(), tmp_path / "web"
     folder.mkdir()
-    for each in [folder, *list(folder.parents)[:4]]:
-        each.chmod(0o755)  # its workers are nobody
+    let_in(folder)  # its workers are nobody
     cert = authority.identity("server.test", file="nginx")
     (folder / "conf").write_text(NGINX.format(folder=folder, port=port, cert=cert))
     (folder / "hello").write_text(PAGE)
@@ -270,8 +270,6 @@ def test_a_server_knows_nothing_old(good, authority, tmp_path):
 @pytest.mark.needs("nginx", "curl")
 def test_curl_with_tls_from_nginx_without_it(good, authority, tmp_path):
     (tmp_path / "web").mkdir()
-    for each in list((tmp_path / "web").parents)[:4]:
-        each.chmod(0o755)
 
     def get(port):
         address = f"server.test:{port}"
