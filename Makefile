@@ -2,13 +2,16 @@
 
 BIN := .venv/bin
 
+# Most tests wait most of the time.  What a module makes for its tests is made once.
+AT_ONCE := --numprocesses=2 --dist=loadscope
+
 .PHONY: demo test check fix bench bench-quick conformance conformance-all soak peers compiled
 
 demo: .venv/made compiled
 	$(BIN)/python -m demo
 
 test: .venv/made peers compiled
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 check: .venv/made
 	$(BIN)/ruff check
