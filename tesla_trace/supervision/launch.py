@@ -139,10 +139,8 @@ class Launch(Supervisor):
         if self._is_told:
             # But of its going on only once it runs, and a SIGCONT of ours would undo the next stop.
             # WNOWAIT, for what there is to hear is the trap's.
-            options = os.WCONTINUED | os.WNOHANG | os.WNOWAIT
-            with contextlib.suppress(ChildProcessError):
-                if self._stopped and os.waitid(os.P_PID, self._pid, options) is not None:
-                    self._changed(CONTINUED_STATUS)
+            if self._stopped and self._went_on(os.WNOWAIT):
+                self._changed(CONTINUED_STATUS)
             return
         options = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
         with contextlib.suppress(ChildProcessError):
@@ -151,9 +149,20 @@ class Launch(Supervisor):
                 if pid == self._pid:
                     self._changed(status)
 
+    def _went_on(self, option: int = 0) -> bool:
+        """Whether the kernel has something to say of the program, so that it is in no stop."""
+        with contextlib.suppress(ChildProcessError):
+            options = os.WCONTINUED | os.WNOHANG | option
+            return os.waitid(os.P_PID, self._pid, options) is not None
+        return False
+
     def _changed(self, status: int) -> None:
         """The program has stopped, was continued, or has ended."""
         if os.WIFSTOPPED(status):
+            if self._is_told:
+                # By its first thread alone, which is held for this, so that it has no more to say.
+                # Until the others have stopped, too, it is said to go on as after the stop before.
+                self._went_on()
             self._stops, self._stopped = self._stops + 1, True
             if self._end.keeper is not None:
                 self._end.keeper.stopped(self._stops)

@@ -65,7 +65,8 @@ class PtraceTrap:
     Args:
         program: the program's number; it has been seized.
         children: readable when SIGCHLD has arrived; ours from now on.
-        changed: told the wait status when the program stops, continues or ends.
+        changed: told the wait status when the program stops, continues or ends; while this is told
+            of its first thread, that is held.
         everywhere: there is no filter, and every call stops.
         epolls: whether the program may have started with epoll descriptors.
     """
@@ -282,9 +283,9 @@ class PtraceTrap:
         """A stop of the whole process, its end, or one for us."""
         is_program = tracee.thread == self._program
         if number in STOPS:
-            tracee.listen()
             if is_program:
                 self._changed(number << 8 | 0x7F)
+            tracee.listen()
             return
         if tracee.listening:
             tracee.listening = False
